@@ -1,0 +1,27 @@
+"""The command line. Nothing here imports more than click until a command needs it."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Never
+
+__all__ = ["main"]
+
+
+def main() -> Never:
+    """Run the command that ``sys.argv`` asks for, and end the process with its exit code."""
+    os.umask(0o077)  # the journal holds what the vendors keep behind a key
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name must not end us under LC_ALL=C
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    from levada.cli import failures
+    from levada.cli.root import levada
+
+    try:
+        code = levada.main(arguments, prog_name="levada", standalone_mode=False)
+    except Exception as error:  # noqa: BLE001  # the last one to see it says what it means
+        return failures.show(error)
+    return int(code or 0)

@@ -1,0 +1,105 @@
+"""Run a pipeline in the foreground: its signals, its progress, its end."""
+
+import asyncio
+import faulthandler
+import os
+import signal
+import stat
+import sys
+
+from levada.cli import logs
+from levada.cli.console import Console
+from levada.cli.progress import Progress
+from levada.cli.signals import Signals
+from levada.cli.text import safe, seconds
+from levada.pipeline import Pipeline
+from levada.report import Report
+from levada.setup import Setup
+
+GRACE_S = 1.0
+"""What the process gets beyond `shutdown_timeout` to end by itself."""
+
+
+def carry(
+    setup: Setup,
+    console: Console,
+    *,
+    follow: bool = False,
+    limit: int | None = None,
+    accept_identity_change: bool = False,
+    quiet: bool = False,
+) -> Report:
+    """Run *setup* to its end or to the first signal; with *quiet* without showing progress.
+
+    Raises:
+        ConfigError, StateError: as `Pipeline.run`.
+    """
+    run = _Run(setup, console)
+    with Signals(run.stopping, run.late, patience_s=run.patience_s), asyncio.Runner() as runner:
+        run.loop = runner.get_loop()
+        return runner.run(
+            run.carry(
+                show=not quiet,
+                follow=follow,
+                limit=limit,
+                accept_identity_change=accept_identity_change,
+            )
+        )
+
+
+class _Run:
+    def __init__(self, setup: Setup, console: Console) -> None:
+        self._pipeline = Pipeline(setup)
+        self._console = console
+        self._live = console.is_terminal and _leaves_room(setup)
+        # Where events and progress would mix on one screen, the events are the progress.
+        self._shown = self._live or not console.is_terminal
+        self.patience_s = setup.settings.shutdown_timeout.total_seconds() + GRACE_S
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    async def carry(
+        self, *, show: bool, follow: bool, limit: int | None, accept_identity_change: bool
+    ) -> Report:
+        progress = Progress(self._pipeline, self._console, live=self._live)
+        showing = asyncio.create_task(progress.run()) if show and self._shown else None
+        try:
+            return await self._pipeline.run(
+                follow=follow, limit=limit, accept_identity_change=accept_identity_change
+            )
+        finally:
+            if showing is not None:
+                showing.cancel()
+                await asyncio.wait([showing])
+
+    def stopping(self, number: signal.Signals) -> None:
+        """Ask the pipeline to end; called from the thread of the signals."""
+        again = "Ctrl-C again ends" if number == signal.SIGINT else "a second signal ends"
+        self._console.line(
+            f"stopping: finishing what is being written ({again} it at once)."
+            " Resume with the same command."
+        )
+        if self.loop is not None:
+            self.loop.call_soon_threadsafe(self._pipeline.stop)
+
+    def late(self) -> None:
+        """Name what does not end; called from the thread of the signals, just before the end."""
+        drains = self._pipeline.drains
+        stuck = [drain.setup.name for drain in drains if drain.writing]
+        what = f"sink {' and '.join(map(repr, stuck))}" if stuck else "a connector"
+        self._console.live("")
+        self._console.line(
+            safe(f"levada: {what} did not end in {seconds(self.patience_s)}; ending without it.")
+            + " Nothing is lost: run the same command again."
+        )
+        if logs.is_debugging():
+            faulthandler.dump_traceback()
+
+
+def _leaves_room(setup: Setup) -> bool:
+    """Return whether no sink prints to where the live line would be."""
+    if not any(each.sink.name == "stdout" for each in setup.sinks):
+        return True
+    try:
+        return stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+    except (OSError, ValueError, AttributeError):
+        return False

@@ -1,0 +1,146 @@
+"""Events straight from sources to standard output: no journal, no position, no folder."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from itertools import islice
+from typing import TypeAlias
+
+from attrs import define, field
+
+from levada.batch import Delivery
+from levada.cli import exit_codes, failures
+from levada.cli.console import Console
+from levada.cli.exit_codes import ExitCode
+from levada.cli.text import count, safe
+from levada.errors import Closed, Failure, LevadaError, SinkError, SourceError
+from levada.event import Event
+from levada.host import Host, HostContext
+from levada.plugins import Registry
+from levada.selection import Selection
+from levada.setup import Settings, Setup, SourceSetup
+from levada.sink import Sink
+from levada.streaming import Stream
+
+Write: TypeAlias = Callable[[Sequence[Event]], Awaitable[None]]
+
+
+@define
+class Reading:
+    """What came of reading some sources to their ends."""
+
+    events: int = 0
+    errors: list[LevadaError] = field(factory=list)
+    closed: bool = False
+    """The reader of standard output went away."""
+
+    @property
+    def code(self) -> ExitCode:
+        """The exit code for all of it."""
+        return exit_codes.worst(exit_codes.of_error(error) for error in self.errors)
+
+    def show(self, console: Console) -> None:
+        """Print what failed."""
+        for error in self.errors:
+            for line in failures.lines(error):
+                console.line(line)
+
+
+def stdout_sink(setup: Setup | None = None) -> Sink:
+    """Return the pipeline's own sink to standard output, or else one with its defaults."""
+    for each in setup.sinks if setup else ():
+        if each.sink.name == "stdout":
+            return each.sink
+    return Registry().sink("stdout")()
+
+
+def dry_run(setup: Setup, console: Console, *, limit: int | None) -> ExitCode:
+    """Print the events of all sources from their beginning, and say which sink would get how many."""
+    wanted: Counter[str] = Counter()
+
+    def tally(events: Sequence[Event]) -> None:
+        for sink in setup.sinks:
+            wanted[sink.name] += sum(map(sink.selection.wants, events))
+
+    reading = asyncio.run(
+        read(setup.sources, stdout_sink(setup), setup.settings, limit=limit, on_events=tally)
+    )
+    if not reading.closed:
+        console.line(
+            f"dry run: {count(reading.events, 'event')}; nothing written, no position moved"
+        )
+        for sink in setup.sinks:
+            console.line(safe(f"  {sink.name} would get {wanted[sink.name]:,}"))
+    reading.show(console)
+    return reading.code
+
+
+async def read(
+    sources: Sequence[SourceSetup],
+    sink: Sink,
+    settings: Settings,
+    *,
+    selection: Selection | None = None,
+    limit: int | None = None,
+    on_events: Callable[[Sequence[Event]], None] = lambda _: None,
+) -> Reading:
+    """Write what is in *sources* to *sink*, up to *limit* events; a source that fails is noted."""
+    selection = selection or Selection()
+    reading = Reading()
+    try:
+        async with _writing(sink, settings) as write:
+            for source in sources:
+                async for batch in _events(source, settings, reading):
+                    left = None if limit is None else limit - reading.events
+                    events = [event for event in batch if selection.wants(event)][:left]
+                    if events:
+                        await write(events)
+                    reading.events += len(events)
+                    on_events(events)
+                    if reading.events == limit:
+                        return reading
+    except Closed:
+        reading.closed = True
+    except Failure as failure:
+        reading.errors.append(SinkError(sink.name, str(failure), local=True))
+    return reading
+
+
+async def _events(
+    source: SourceSetup, settings: Settings, reading: Reading
+) -> AsyncIterator[Sequence[Event]]:
+    stream = Stream(source, None, settings)
+    try:
+        async with aclosing(aiter(stream)) as batches:
+            async for batch in batches:
+                yield batch.events
+    except LevadaError as error:
+        if isinstance(error, Failure):
+            raise
+        reading.errors.append(error)
+    failures = stream.intake.counts.failures
+    for key, reason in islice(failures.items(), 1):
+        what = f"{count(len(failures), 'partition')} could not be read; {key}: {reason}"
+        reading.errors.append(SourceError(source.name, what, retryable=True))
+
+
+@asynccontextmanager
+async def _writing(sink: Sink, settings: Settings) -> AsyncIterator[Write]:
+    """Open *sink* without a journal behind it."""
+    ctx = _Loose(sink.name, sink, Host(settings))
+    await sink.open(ctx)
+
+    async def write(events: Sequence[Event]) -> None:
+        await sink.write(Delivery(events, format=sink.format), ctx)
+
+    try:
+        yield write
+    finally:
+        await sink.close()
+
+
+class _Loose(HostContext):
+    """The services to a sink that no journal feeds."""
+
+    journal = ""

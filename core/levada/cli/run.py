@@ -1,0 +1,74 @@
+"""`levada run`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from levada.cli.command import Command, console_of
+from levada.cli.exit_codes import ExitCode
+
+
+@click.command("run", cls=Command)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--follow", is_flag=True, help="Go on for ever, until Ctrl-C or SIGTERM.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print what would be carried, from the very beginning; write nothing, move no position.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Stop reading after the batch that reaches N new events.",
+)
+@click.option("--strict", is_flag=True, help="Exit with 7 if there are dead letters.")
+@click.option(
+    "--accept-identity-change",
+    is_flag=True,
+    help="Let connectors go on elsewhere under the names they have.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the report as one JSON object: on stdout, or on stderr if a sink writes to stdout.",
+)
+@click.pass_context
+def run_command(
+    ctx: click.Context,
+    file: Path,
+    *,
+    follow: bool,
+    dry_run: bool,
+    limit: int | None,
+    strict: bool,
+    accept_identity_change: bool,
+    as_json: bool,
+) -> ExitCode:
+    """Carry events until all is delivered, or for ever.
+
+    Ctrl-C and SIGTERM end it cleanly; a second one ends it at once. Both are safe, and so is a
+    crash: the same command goes on where it stopped.
+    """
+    from levada.cli import carrying, exit_codes, reading, setups, summary
+
+    setup = setups.load(file, follow=follow or dry_run)
+    console = console_of(ctx)
+    if dry_run:
+        return reading.dry_run(setup, console, limit=limit)
+    report = carrying.carry(
+        setup,
+        console,
+        follow=follow,
+        limit=limit,
+        accept_identity_change=accept_identity_change,
+        quiet=as_json,
+    )
+    if as_json:
+        text = json.dumps(summary.as_json(report, strict=strict), ensure_ascii=False)
+        click.echo(text, err=setups.prints(setup))
+    else:
+        summary.show(report, console, file=str(file))
+    return exit_codes.of_report(report, strict=strict)

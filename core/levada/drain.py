@@ -1,0 +1,355 @@
+"""Drains the journal into one sink: its own pace, its own retries, its own dead letters."""
+
+import asyncio
+import logging
+import random
+import time
+from datetime import timedelta
+
+from attrs import define
+
+from levada._json import Json
+from levada.batch import Delivery
+from levada.errors import (
+    Closed,
+    ConfigError,
+    Disable,
+    Failure,
+    Fatal,
+    LevadaError,
+    PluginError,
+    Reject,
+    Retry,
+    SinkError,
+    TooLarge,
+)
+from levada.host import Host, HostContext
+from levada.journal import Cursor, Outstanding
+from levada.planner import Planner
+from levada.report import Condition, SinkReport
+from levada.retry import backoff
+from levada.setup import SinkSetup
+
+log = logging.getLogger("levada.drain")
+
+MOST_CRASHES = 5  # of one plugin in a row, before it is taken to be broken
+
+
+@define
+class Tally:
+    """What a drain has done in this run."""
+
+    delivered: int = 0
+    dead: int = 0
+    attempts: int = 0
+
+
+class Drain:
+    """Delivers to one sink what the journal holds for it.
+
+    *changed* is set whenever one of the properties may have another value.
+    """
+
+    def __init__(
+        self, setup: SinkSetup, cursor: Cursor, host: Host, changed: asyncio.Event
+    ) -> None:
+        self.setup = setup
+        self.tally = Tally()
+        self.condition: Condition = "active"
+        self.reason = ""
+        """Why the sink is failing, closed, disabled or stopped."""
+        self.error: LevadaError | None = None
+        """What stopped it."""
+        self._sink = setup.sink
+        self._cursor = cursor
+        self._planner = Planner(setup, cursor)
+        self._ctx = _SinkContext(setup.name, setup.sink, host)
+        self._ctx.journal = cursor.journal_uuid
+        self._changed = changed
+        self._wake = asyncio.Event()
+        self._running: dict[asyncio.Task[None], Outstanding] = {}
+        self._held_until = 0.0
+        self._asked_until = 0.0  # how much of that the other side asked for
+        self._failures = 0  # in a row, over all deliveries
+        self._crashes = 0
+        self._open = False
+        self._ready = False
+        self._stopping = False
+        self._flushing = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether the sink gets nothing more in this run."""
+        return self.condition in {"closed", "disabled", "stopped"}
+
+    @property
+    def writing(self) -> bool:
+        """Whether a write is under way."""
+        return bool(self._running)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the sink takes nothing for now: it is finished, failing or caught up."""
+        return self.finished or self.condition == "failing" or self.caught_up
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the sink has everything that the journal holds."""
+        return not self._running and self._planner.empty
+
+    @property
+    def filtered(self) -> int:
+        """How many events the sink did not want in this run."""
+        return self._planner.filtered
+
+    def report(self) -> SinkReport:
+        """Tell what was done so far, and what the sink still has to get."""
+        return SinkReport(
+            name=self.setup.name,
+            connector=self._sink.name,
+            delivered=self.tally.delivered,
+            dead=self.tally.dead,
+            filtered=self._planner.filtered,
+            pending=self._cursor.pending(),
+            condition=self.condition,
+            reason=self.reason,
+            error=self.error,
+        )
+
+    async def open(self) -> None:
+        """Open the sink and bring it to where the journal says it is.
+
+        What fails for the moment is tried again by `run()`.
+
+        Raises:
+            ConfigError: it cannot work as it is configured.
+            PluginError: it broke the contract.
+        """
+        if self._cursor.disabled is not None:
+            self._end("disabled", self._cursor.disabled)
+            return
+        try:
+            if not self._open:
+                await self._sink.open(self._ctx)
+                self._open = True
+            held: object = await self._sink.resume(self._cursor.receipt, self._ctx)
+        except Retry as retry:
+            self._fail(str(retry))
+            self._hold(retry.after or timedelta(0))
+        except Failure as failure:
+            if not self._open:
+                raise ConfigError(f"sink '{self.setup.name}': {failure}") from failure
+            self._stop_for(failure)
+        except Exception as error:
+            call = "resume" if self._open else "open"
+            reason = f"raised {type(error).__name__} from {call}()"
+            raise PluginError(self._sink.name, reason) from error
+        else:
+            await self._resumed(held)
+
+    async def _resumed(self, held: object) -> None:
+        self._ready = True
+        if isinstance(held, int):
+            await self._cursor.skip_to(held)
+            self._planner = Planner(self.setup, self._cursor)
+        elif held is not None:
+            kind = type(held).__name__
+            self._stop_with(PluginError(self._sink.name, f"returned {kind} from resume()"))
+
+    async def run(self) -> None:
+        """Deliver until the sink is finished or `stop()` is called; then end what is under way."""
+        try:
+            await self._deliver()
+            if self._running:
+                await asyncio.wait(self._running)
+        finally:
+            for task in self._running:
+                task.cancel()
+            self._changed.set()
+
+    async def _deliver(self) -> None:
+        try:
+            while not (self.finished or self._stopping):
+                self._wake.clear()
+                looked_at = time.monotonic()
+                held = looked_at < self._held_until
+                if self._ready:
+                    await self._planner.top_up(self._running.values(), flush=self._flushing)
+                if self._ready and not held:
+                    self._start()
+                elif not held:
+                    await self.open()
+                    self.wake()
+                self._changed.set()
+                await self._pause(looked_at)
+        except Exception as error:
+            log.debug("drain failed", exc_info=True)
+            self._stop_with(self._blamed(error))
+
+    def wake(self) -> None:
+        """Say that the journal may hold something new."""
+        self._wake.set()
+
+    def flush(self) -> None:
+        """Say that nothing new will come, so no delivery need wait to be filled up."""
+        self._flushing = True
+        self.wake()
+
+    def stop(self) -> None:
+        """Start nothing more."""
+        self._stopping = True
+        self.wake()
+
+    async def close(self) -> None:
+        """Close the sink if it was opened."""
+        if self._open:
+            await self._sink.close()
+
+    def _start(self) -> None:
+        lanes = self._sink.lanes if self._failures <= self._sink.lanes else 1
+        free = lanes - len(self._running)
+        for delivery in self._planner.startable(self._running.values(), free) if free > 0 else ():
+            self._planner.waiting.remove(delivery)
+            task = asyncio.create_task(self._attempt(delivery))
+            self._running[task] = delivery
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        del self._running[task]
+        if not task.cancelled():
+            self._check(task)
+        self.wake()
+
+    async def _pause(self, looked_at: float) -> None:
+        """Wait until there may be something to do that there was not at *looked_at*."""
+        waits = [self._planner.next_s()]
+        if self._held_until > looked_at:
+            waits.append(max(0.0, self._held_until - time.monotonic()))
+        known = [wait for wait in waits if wait is not None]
+        try:
+            async with asyncio.timeout(min(known, default=None)):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _attempt(self, delivery: Outstanding) -> None:
+        self.tally.attempts += 1
+        parcel = Delivery(delivery.events, attempt=delivery.attempts + 1, format=self._sink.format)
+        try:
+            receipt = await self._sink.write(parcel, self._ctx)
+        except Failure as failure:
+            await self._failed(delivery, failure)
+        except Exception as error:
+            log.debug("write failed", exc_info=True)
+            await self._crashed(delivery, error)
+        else:
+            await self._done(delivery, receipt, {})
+
+    async def _failed(self, delivery: Outstanding, failure: Failure) -> None:
+        """Do what a failure asks for."""
+        match failure:
+            case Reject():
+                await self._done(delivery, failure.receipt, failure.reasons)
+            case TooLarge() if len(delivery.events) > 1:
+                self._planner.put_back(*await self._cursor.split(delivery))
+            case TooLarge():
+                (event,) = delivery.events
+                await self._done(delivery, None, {(event.partition, event.id): str(failure)})
+            case Retry():
+                await self._retry(delivery, failure)
+            case Closed():
+                await self._cursor.cut(delivery, failure.written)
+                self.tally.delivered += failure.written
+                self._end("closed", str(failure))
+            case Disable():
+                await self._cursor.disable(str(failure))
+                self._end("disabled", str(failure))
+            case _:
+                self._stop_for(failure)
+
+    async def _crashed(self, delivery: Outstanding, error: Exception) -> None:
+        """Take an unexpected exception for a failed attempt, a few times."""
+        self._crashes += 1
+        reason = f"raised {type(error).__name__} from write()"
+        if self._crashes >= MOST_CRASHES:
+            self._stop_with(PluginError(self._sink.name, reason))
+        else:
+            await self._retry(delivery, Retry(reason))
+
+    async def _done(
+        self, delivery: Outstanding, receipt: Json, reasons: dict[tuple[str, str], str]
+    ) -> None:
+        """Record an outcome. A sink with receipts gets nothing more before this one is durable."""
+        recorded = asyncio.ensure_future(self._cursor.done(delivery, receipt, reasons))
+        self._failures = self._crashes = 0
+        self._held_until = self._asked_until
+        self._become("active", "")
+        dead = sum((event.partition, event.id) in reasons for event in delivery.events)
+        self.tally.dead += dead
+        self.tally.delivered += len(delivery.events) - dead
+        if receipt is not None:
+            await recorded
+        else:
+            recorded.add_done_callback(self._check)
+
+    async def _retry(self, delivery: Outstanding, failure: Retry) -> None:
+        """Put a delivery back for later, and hold the whole sink back if it keeps failing."""
+        delivery.attempts += 1
+        delivery.reason = str(failure)
+        wait = failure.after
+        if wait is not None:
+            delivery.due = time.time() + wait.total_seconds()
+        self._fail(str(failure), hold=wait is None)
+        if wait is not None and failure.everywhere:
+            self._hold(wait)
+            self._asked_until = self._held_until
+        await self._cursor.failed(delivery)
+        self._planner.put_back(delivery)
+
+    def _fail(self, reason: str, *, hold: bool = True) -> None:
+        """Count a failure; with *hold*, or after too many in a row, hold the whole sink back."""
+        self._failures += 1
+        if hold or self._failures > self._sink.lanes:
+            self._hold(backoff(self._failures, rng=random.Random()))  # noqa: S311  # jitter
+        if self.condition == "active":
+            log.warning("sink '%s' is failing: %s", self.setup.name, reason)
+        self._become("failing", reason)
+
+    def _hold(self, wait: timedelta) -> None:
+        self._held_until = max(self._held_until, time.monotonic() + wait.total_seconds())
+
+    def _check(self, done: "asyncio.Future[None]") -> None:
+        """Stop the sink if something of ours failed that nobody waits for."""
+        if not done.cancelled() and (error := done.exception()) is not None:
+            self._stop_with(self._blamed(error))
+
+    def _blamed(self, error: BaseException) -> LevadaError:
+        """Return *error* itself, or what it says of the plugin if it is none of ours."""
+        if isinstance(error, LevadaError):
+            return error
+        return PluginError(self._sink.name, f"broke the contract: {type(error).__name__}")
+
+    def _stop_for(self, failure: Failure) -> None:
+        local = isinstance(failure, Fatal) and failure.local
+        self._stop_with(SinkError(self.setup.name, str(failure), local=local))
+
+    def _stop_with(self, error: LevadaError) -> None:
+        self.error = error
+        self._end("stopped", str(error))
+
+    def _end(self, condition: Condition, reason: str) -> None:
+        self._become(condition, reason)
+        if condition != "closed":
+            log.warning("sink '%s' is %s: %s", self.setup.name, condition, reason)
+        self.wake()
+
+    def _become(self, condition: Condition, reason: str) -> None:
+        """Say how the sink is. One that is finished stays so, whatever its other lanes still do."""
+        if not self.finished:
+            self.condition, self.reason = condition, reason
+
+
+class _SinkContext(HostContext):
+    """The services to a sink."""
+
+    journal: str

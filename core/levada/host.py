@@ -1,0 +1,121 @@
+"""The host's services to connectors, behind the `Context` they see."""
+
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from levada._json import Json
+from levada.connector import Connector, HttpClient
+from levada.secret import ApiKey
+from levada.setup import Settings
+from levada.source import Source
+
+if TYPE_CHECKING:
+    from levada.http import Http
+
+log = logging.getLogger("levada.report")
+
+
+LOGGED_OF_A_KIND = 5
+
+
+@define
+class Diagnostics:
+    """What connectors reported besides events, counted; the first few of a kind are logged."""
+
+    counts: Counter[str] = field(factory=Counter, init=False)
+    """How often a connector reported a kind of thing: "kapso: type.unknown"."""
+
+    _seen: set[str] = field(factory=set, init=False)
+
+    def add(self, connector: str, what: str, fields: dict[str, Json]) -> None:
+        """Count a report, and log it unless it or enough of its kind were logged before."""
+        kind = f"{connector}: {what}"
+        text = " ".join([kind, *(f"{key}={value!r}" for key, value in fields.items())])
+        self.counts[kind] += 1
+        if self.counts[kind] > LOGGED_OF_A_KIND or text in self._seen:
+            log.info("%s", text)
+            return
+        self._seen.add(text)
+        log.warning("%s", text)
+        if self.counts[kind] == LOGGED_OF_A_KIND:
+            log.warning("%s: more of these are only counted", kind)
+
+
+@define
+class Host:
+    """What one run shares among its connectors: HTTP with its budgets, and the diagnostics."""
+
+    settings: Settings = field(factory=Settings)
+    patient: bool = field(default=False, kw_only=True)
+    """Whether a failing upstream is waited for without end."""
+
+    diagnostics: Diagnostics = field(factory=Diagnostics, init=False)
+    _http: "Http | None" = field(default=None, init=False)
+
+    def context(self, name: str, connector: Connector) -> "HostContext":
+        """Return the services for the connector that the pipeline calls *name*."""
+        return HostContext(name, connector, self)
+
+    def http(self) -> "Http":
+        """Return the run's HTTP, made on first use: a pipeline without it never imports it."""
+        if self._http is None:
+            from levada.http import Http
+
+            self._http = Http(
+                request_timeout=self.settings.request_timeout,
+                max_response_bytes=self.settings.max_response_bytes,
+                slots=max(16, self.settings.concurrency),
+                give_up=None if self.patient else self.settings.give_up_after,
+            )
+        return self._http
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._http is not None:
+            await self._http.aclose()
+
+
+@define(slots=False)
+class HostContext:
+    """The services to one connector."""
+
+    name: str
+    connector: Connector
+    host: Host
+    clients: list[Any] = field(factory=list, init=False)
+
+    def http(
+        self,
+        base_url: str,
+        *,
+        auth: ApiKey | None = None,
+        timeout_s: float | None = None,
+        ca_file: str | None = None,
+        client_cert: str | None = None,
+    ) -> HttpClient:
+        """Return a client for *base_url*, within the source's rate budget if it is a source's."""
+        source = self.connector if isinstance(self.connector, Source) else None
+        client: HttpClient = self.host.http().client(
+            base_url,
+            auth=auth,
+            share=source.rate_share if source else 1.0,
+            limit=source.rate_limit if source else None,
+            timeout_s=timeout_s,
+            ca_file=ca_file,
+            client_cert=client_cert,
+        )
+        if client not in self.clients:
+            self.clients.append(client)
+        return client
+
+    def report(self, what: str, **fields: Json) -> None:
+        """Pass a report on to the operator."""
+        self.host.diagnostics.add(self.name, what, fields)
+
+    @property
+    def requests(self) -> int:
+        """How many HTTP requests the connector has made."""
+        return sum(client.requests for client in self.clients)

@@ -1,0 +1,125 @@
+"""Where requests go: a base URL taken apart once, checked, and never shown with its query."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlencode, urljoin, urlsplit
+
+import httpx
+from attrs import field, frozen
+
+from levada.errors import ConfigError
+
+_PATH = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
+_DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?=/|$)", re.IGNORECASE)
+
+
+@frozen
+class Address:
+    """A base URL: origin, path and, for a receiver that wants one, a query."""
+
+    origin: str
+    """``https://host`` or ``https://host:port``, lower case, without the scheme's own port."""
+
+    url: httpx.URL = field(kw_only=True, repr=False)
+    """The origin as httpx wants it."""
+
+    base: str = field(kw_only=True)
+    """The path that every request begins with."""
+
+    query: str = field(kw_only=True, repr=False)
+
+    @classmethod
+    def parse(cls, base_url: str) -> "Address":
+        """Take *base_url* apart.
+
+        Raises:
+            ConfigError: it is no http or https URL, or holds a user name, password or backslash.
+        """
+        url = _parse(base_url)
+        if not url.host:
+            raise ConfigError("a URL must name a host, as in https://api.example.com")
+        if url.fragment or "#" in base_url:
+            raise ConfigError(f"the URL of {_origin(url)} ends in a fragment (#…); remove it")
+        path, _, query = url.raw_path.decode("ascii").partition("?")
+        return cls(_origin(url), url=url.copy_with(raw_path=b"/"), base=path, query=query)
+
+    @property
+    def authority(self) -> str:
+        """Host and port for the ``Host`` header."""
+        return self.origin.partition("://")[2]
+
+    @property
+    def secure(self) -> bool:
+        """Whether this is https."""
+        return self.url.scheme == "https"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether requests stay on this machine."""
+        host = self.url.host
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost" or host.endswith(".localhost")
+
+    def path(self, path: str) -> str:
+        """Append *path*, percent-encoded by the caller, to the base; with one slash between.
+
+        Raises:
+            ValueError: it holds what only an unquoted id would bring in, or climbs with dots.
+        """
+        if not _PATH.fullmatch(path) or _DOTS.search(path):
+            raise ValueError("a request path is not percent-encoded, or holds '.' or '..'")
+        return f"{self.base.rstrip('/')}/{path.removeprefix('/')}" if path else self.base
+
+    def target(self, path: str, params: Mapping[str, Any] | None) -> bytes:
+        """Make the request target from a whole path and query parameters; None is left out."""
+        query = "&".join(part for part in (self.query, _encode(params)) if part)
+        return f"{path}?{query}".encode("ascii") if query else path.encode("ascii")
+
+    def elsewhere(self, path: str, location: str) -> str | None:
+        """Return the origin that *location*, sent for *path*, leads to; None if it is ours."""
+        try:
+            there = _origin(httpx.URL(urljoin(self.origin + path, location)))
+        except (httpx.InvalidURL, ValueError):
+            return "a place that is no URL"
+        return None if there == self.origin else there[:200]
+
+
+def _parse(base_url: str) -> httpx.URL:
+    # Parsers disagree about these, so nobody may rely on any of them.
+    if "\\" in base_url or not base_url.isprintable() or " " in base_url:
+        raise ConfigError("a URL holds a backslash, a space or a control character")
+    try:
+        url = httpx.URL(base_url)
+    except (httpx.InvalidURL, ValueError):
+        raise ConfigError("a URL cannot be read; it looks like https://api.example.com") from None
+    if url.scheme not in {"http", "https"}:
+        raise ConfigError("a URL must begin with https:// or http://")
+    if url.userinfo or "@" in urlsplit(base_url).netloc:
+        raise ConfigError(f"the URL of {_origin(url)} holds a user name or password; take it out")
+    return url
+
+
+def _origin(url: httpx.URL) -> str:
+    host = url.raw_host.decode("ascii", "backslashreplace")
+    host = f"[{host}]" if ":" in host else host
+    return f"{url.scheme}://{host}" + (f":{url.port}" if url.port is not None else "")
+
+
+def _encode(params: Mapping[str, Any] | None) -> str:
+    if not params:
+        return ""
+    pairs = [
+        (name, _text(one))
+        for name, value in params.items()
+        for one in (value if isinstance(value, list | tuple) else [value])
+        if one is not None
+    ]
+    return urlencode(pairs, quote_via=quote, safe="")
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,314 @@
+"""Drives one source: discovers its partitions, reads several at a time, keeps what they yield.
+
+An intake knows nothing of a journal, only a `State`: the pipeline gives it one in the journal,
+`levada.streaming` one in memory.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from attrs import define, evolve, field
+
+from levada import codec
+from levada._json import Json
+from levada.backlog import PageBacklog
+from levada.batch import Batch, Checkpoint, Partition, Rejected
+from levada.errors import Failure, Fatal, Gone, LevadaError, PluginError, SourceError, first_of
+from levada.event import Event
+from levada.host import Host, HostContext
+from levada.report import SourceReport
+from levada.setup import SourceSetup
+from levada.source import Source
+from levada.state import Stage, State, Tracked
+
+log = logging.getLogger("levada.intake")
+
+WRITES_UNDER_WAY = 64  # what one source may have read and the journal not yet got
+
+
+@define
+class Counts:
+    """What an intake has done since it was made."""
+
+    partitions: int = 0
+    """Partitions that discovery showed in the latest pass."""
+    reads: int = 0
+    events: int = 0
+    """New events kept; duplicates do not count."""
+    rejected: int = 0
+    failures: dict[str, str] = field(factory=dict)
+    """Partitions whose last read failed, and why."""
+
+
+class Intake:
+    """Reads one source into a state, pass after pass.
+
+    *on_kept* is called whenever new events have become durable.
+    """
+
+    def __init__(
+        self,
+        setup: SourceSetup,
+        state: State,
+        host: Host,
+        *,
+        on_kept: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.setup = setup
+        self.counts = Counts()
+        self._source: Source = setup.source
+        self._state = state
+        self._on_kept = on_kept
+        self._settings = host.settings
+        self._ctx = _SourceContext(setup.name, setup.source, host)
+        self._ctx.state = state
+        self.error: LevadaError | None = None
+        """What stopped the source for this run."""
+        self._writes = asyncio.Semaphore(WRITES_UNDER_WAY)
+        self._broken: BaseException | None = None
+        self._open = False
+
+    def report(self) -> SourceReport:
+        """Tell what was done so far."""
+        counts = self.counts
+        return SourceReport(
+            name=self.setup.name,
+            connector=self._source.name,
+            partitions=counts.partitions,
+            reads=counts.reads,
+            events=counts.events,
+            rejected=counts.rejected,
+            requests=self._ctx.requests,
+            failures=dict(counts.failures),
+            error=self.error,
+        )
+
+    async def close(self) -> None:
+        """Close the source if it was opened."""
+        if self._open:
+            await self._source.close()
+
+    async def run(self) -> None:
+        """Make one pass: discover, read what may have something new, wait until all is durable.
+
+        The first pass opens the source. Cancelling it is safe at any moment.
+
+        Raises:
+            SourceError: discovery failed, or a read said that the source must stop.
+            PluginError: the source broke the contract.
+        """
+        self.counts.failures.clear()
+        if not self._open:
+            self._open = True
+            await self._guarded(self._source.open(self._ctx))
+        try:
+            async with asyncio.TaskGroup() as reads:
+                await self._guarded(self._discover(reads))
+        except* LevadaError as group:
+            raise first_of(group) from None
+        if self._broken is not None:
+            raise self._broken
+
+    async def _discover(self, group: asyncio.TaskGroup) -> None:
+        reads = _Reads(group, self._settings.concurrency)
+        seen: set[str] = set()
+        checkpoint: Checkpoint | None = None
+        async for found in self._source.partitions(self._state.position, self._ctx):
+            if isinstance(found, Checkpoint):
+                checkpoint = found
+            elif found.key not in seen:
+                seen.add(found.key)
+                self.counts.partitions = len(seen)
+                tracked = self._state.tracked(found.key)
+                if self._due(found, tracked):
+                    await self._start(reads, found, tracked)
+        for key, tracked in self._state.unfinished().items():
+            if key not in seen:
+                await self._start(reads, tracked.partition, tracked)
+        await reads.finish()
+        await self._durable()
+        if checkpoint is not None:
+            await self._state.checkpoint(checkpoint)
+
+    def _due(self, partition: Partition, tracked: Tracked | None) -> bool:
+        if tracked is None or partition.version is None or tracked.stage == "lingering":
+            return True
+        return bool(tracked.partition.version != partition.version)
+
+    async def _start(self, reads: "_Reads", partition: Partition, tracked: Tracked | None) -> None:
+        await reads.start(self._read(partition, tracked.position if tracked else None))
+        if self._broken is not None:
+            raise self._broken
+
+    async def _read(self, partition: Partition, position: Json) -> None:
+        """Read one partition to its end; a failure stays with it and is tried on the next pass."""
+        self.counts.reads += 1
+        try:
+            async for batch in self._source.read(partition, position, self._ctx):
+                await self._keep(partition, batch)
+            await self._write(self._state.settle(partition, self._stage(partition)))
+        except Gone as gone:
+            self._ctx.report("partition.gone", partition=partition.key, reason=str(gone))
+            await self._write(self._state.settle(partition, "gone"))
+        except Fatal as fatal:
+            raise SourceError(self.setup.name, str(fatal)) from fatal
+        except Failure as failure:
+            await self._failed(partition, str(failure))
+        except LevadaError:
+            raise
+        except Exception as error:
+            log.debug("read failed", exc_info=True)
+            await self._failed(partition, f"{type(error).__name__} in the plugin")
+
+    async def _failed(self, partition: Partition, reason: str) -> None:
+        """Track the partition as unread, so that it is read again and holds no checkpoint back."""
+        self.counts.failures[partition.key] = reason
+        self._ctx.report("read.failed", partition=partition.key, reason=reason)
+        await self._write(self._state.settle(evolve(partition, version=None), "open"))
+
+    async def _keep(self, partition: Partition, batch: object) -> None:
+        if not isinstance(batch, Batch):
+            kind = type(batch).__name__
+            raise PluginError(self._source.name, f"yielded {kind} from read(); it must be a Batch")
+        checked = self._checked(partition, batch)
+        await self._state.room()
+        self.counts.rejected += len(checked.rejected)
+        await self._write(self._state.keep(partition, checked), batch)
+
+    def _checked(self, partition: Partition, batch: Batch) -> Batch:
+        """Hold a batch to what the journal and every sink rely on."""
+        events: list[Event] = []
+        rejected = list(batch.rejected)
+        for event in batch.events:
+            if event.partition != partition.key:
+                reason = f"yielded an event of another partition than {partition.key!r}"
+                raise PluginError(self._source.name, reason)
+            if not _is_text(event):
+                rejected.append(Rejected(event.raw, reason="a name in it is not Unicode text"))
+            elif b"\n" in event.raw or b"\r" in event.raw:
+                events.append(evolve(event, raw=codec.one_line(event.raw)))
+            else:
+                events.append(event)
+        return evolve(batch, events=events, rejected=rejected)
+
+    async def _write(self, write: Awaitable[int | None], batch: Batch | None = None) -> None:
+        """Let a write become durable in its own time; at most a few are under way."""
+        await self._writes.acquire()
+        if self._broken is not None:
+            raise self._broken
+        asyncio.ensure_future(write).add_done_callback(lambda done: self._written(done, batch))
+
+    def _written(self, done: "asyncio.Future[int | None]", batch: Batch | None) -> None:
+        self._writes.release()
+        if done.cancelled():
+            return
+        if (error := done.exception()) is not None:
+            self._broken = self._broken or error
+            return
+        if batch is not None:
+            self.counts.events += done.result() or 0
+            batch.mark_durable()
+            self._on_kept()
+
+    async def _durable(self) -> None:
+        """Wait until every write so far is durable."""
+        taken = 0
+        try:
+            while taken < WRITES_UNDER_WAY:
+                await self._writes.acquire()
+                taken += 1
+        finally:
+            for _ in range(taken):
+                self._writes.release()
+        if self._broken is not None:
+            raise self._broken
+
+    def _stage(self, partition: Partition) -> Stage:
+        changed = partition.changed
+        if changed is not None and self._ctx.now() - changed < self._source.linger:
+            return "lingering"
+        return "closed" if partition.final else "open"
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        """Turn what a plugin raises into an error that names the source."""
+        try:
+            await work
+        except Fatal as fatal:
+            raise SourceError(self.setup.name, str(fatal)) from fatal
+        except Failure as failure:
+            raise SourceError(self.setup.name, str(failure), retryable=True) from failure
+        except LevadaError:
+            raise
+        except Exception as error:
+            log.debug("source failed", exc_info=True)
+            raise PluginError(self._source.name, f"raised {type(error).__name__}") from error
+
+
+def _is_text(event: Event) -> bool:
+    """Whether the names in *event* can be written as UTF-8: lone surrogates cannot."""
+    names = f"{event.id}{event.type}{event.subject}{event.kind}"
+    if names.isascii():
+        return True
+    try:
+        names.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class _Reads:
+    """The reads of one pass: so many at a time."""
+
+    def __init__(self, group: asyncio.TaskGroup, most: int) -> None:
+        self._group = group
+        self._slots = asyncio.Semaphore(most)
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def start(self, read: Coroutine[Any, Any, None]) -> None:
+        """Start a read as soon as there is a slot."""
+        try:
+            await self._slots.acquire()
+        except BaseException:
+            read.close()
+            raise
+        task = self._group.create_task(read)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._running.discard(task)
+        self._slots.release()
+
+    async def finish(self) -> None:
+        """Wait until every read has ended; failures are the group's."""
+        if self._running:
+            await asyncio.wait(self._running)
+
+
+class _SourceContext(HostContext):
+    """The services to a source; what it knows, it knows from the state."""
+
+    state: State
+
+    @property
+    def open_partitions(self) -> Mapping[str, Partition]:
+        return {key: tracked.partition for key, tracked in self.state.unfinished().items()}
+
+    async def known(self, partition: str, ids: Iterable[str]) -> set[str]:
+        return self.state.known(partition, ids)
+
+    def count(self, partition: str) -> int:
+        return self.state.count(partition)
+
+    def backlog(self) -> PageBacklog:
+        return PageBacklog()
+
+    def now(self) -> datetime:
+        """Tell the time by the vendor's clock, once it has answered."""
+        for client in self.clients:
+            now: datetime = client.now()
+            return now
+        return datetime.now(UTC)

@@ -1,0 +1,216 @@
+"""The journal: one SQLite file between a pipeline's sources and its sinks.
+
+Events and the positions they bring a source to commit in one transaction; every sink reads behind
+a cursor of its own. One process at a time, one connection and one thread that write.
+
+``state.db`` is the journal, ``state.lock`` says who is using it.
+"""
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+from levada.errors import StateError
+from levada.event import Event, Origin
+from levada.journal import schema
+from levada.journal.lock import locked
+from levada.journal.pruning import pruned
+from levada.journal.rows import COLUMNS, event_of
+from levada.journal.sinks import Cursor, Outstanding
+from levada.journal.sources import SourceState
+from levada.journal.tail import Tail
+from levada.journal.writer import Write, Writer
+from levada.setup import Settings, SinkSetup, SourceSetup
+
+__all__ = ["Cursor", "Journal", "Outstanding", "SourceState"]
+
+log = logging.getLogger("levada.journal")
+
+FILE = "state.db"
+ORIGINS_KEPT = 10_000
+ROW_BYTES = 300  # roughly what a row takes besides `raw`, its id in `seen` included
+MEASURES = 100  # between empty and full
+FULL_CHECK_S = 0.2
+WARNINGS = (0.8, 0.5)
+
+
+class Journal:
+    """The journal of one pipeline, open for writing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._origins: dict[int, tuple[str, Origin]] = {}
+        self._sinks: list[str] = []
+        self.full = False
+        """Whether sources are waiting for room."""
+        self._unmeasured = settings.max_journal_bytes  # bytes that came since `fill()` was asked
+        self._tail = Tail()
+        self._warned = 0.0
+        with ExitStack() as stack:
+            folder = settings.state
+            _make_folder(folder)
+            stack.enter_context(locked(folder / "state.lock"))
+            path = folder / FILE
+            if not path.exists():
+                schema.create(path)
+            self._reader = schema.connect(path)
+            stack.callback(self._reader.close)
+            self._reader.execute("PRAGMA query_only = ON")
+            writing = schema.connect(path)
+            stack.callback(writing.close)
+            self._writer = Writer(writing)
+            self._closing = stack.pop_all()
+        self.uuid = str(self.read("SELECT value FROM meta WHERE name = 'journal'")[0][0])
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Finish the writes under way, close the file, let the next process have it."""
+        await self._writer.close()
+        self._closing.close()
+
+    async def source(self, setup: SourceSetup, *, accept_identity_change: bool) -> SourceState:
+        """Return what a source's intake remembers, entering the source if it is new."""
+        state = SourceState(setup, self)
+        await state.register(accept_identity_change=accept_identity_change)
+        return state
+
+    async def cursor(self, setup: SinkSetup, *, accept_identity_change: bool) -> Cursor:
+        """Return a sink's place in the journal, entering the sink if it is new."""
+        cursor = Cursor(setup, self)
+        await cursor.register(accept_identity_change=accept_identity_change)
+        self._sinks.append(setup.name)
+        return cursor
+
+    def warn_of_removed_sinks(self) -> None:
+        """Name the sinks that the journal knows and the pipeline no longer has."""
+        for (name,) in self.read("SELECT name FROM sink ORDER BY name"):
+            if name not in self._sinks:
+                log.warning("sink '%s' is no longer in the pipeline; nothing is kept for it", name)
+
+    def read(self, query: str, *values: object) -> list[Any]:
+        """Run a query on what is committed."""
+        with self._reading():
+            return self._reader.execute(query, values).fetchall()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StateError(f"{self.settings.state / FILE} cannot be read: {error}") from error
+
+    def write(self, write: Write[Any]) -> "asyncio.Future[Any]":
+        """Queue a write; what is returned resolves when it is durable."""
+        return self._writer.submit(write)
+
+    @property
+    def last_seq(self) -> int:
+        """The sequence number of the newest event; 0 before the first."""
+        rows = self.read("SELECT seq FROM sqlite_sequence WHERE name = 'event'")
+        return int(rows[0][0]) if rows else 0
+
+    def remember(self, events: Sequence[Event]) -> None:
+        """Keep events that were just committed at hand for sinks that keep up."""
+        self._tail.add(events)
+        self._unmeasured += sum(len(event.raw) + ROW_BYTES for event in events)
+
+    def events_after(self, seq: int, limit: int, max_bytes: int) -> list[Event]:
+        """Return events after *seq* in order: at most *limit*, and about *max_bytes* of them."""
+        events: list[Event] = []
+        size = 0
+        for event in islice(self._tail.after(seq) or self._stored_after(seq, limit), limit):
+            events.append(event)
+            size += len(event.raw)
+            if size >= max_bytes:
+                break
+        return events
+
+    def _stored_after(self, seq: int, limit: int) -> Iterator[Event]:
+        query = f"SELECT {COLUMNS} FROM event WHERE seq > ? ORDER BY seq LIMIT ?"
+        with self._reading():
+            yield from map(self._event, self._reader.execute(query, (seq, limit)))
+
+    def events_between(self, first: int, last: int) -> list[Event]:
+        """Return the events from *first* to *last*, both included."""
+        query = f"SELECT {COLUMNS} FROM event WHERE seq BETWEEN ? AND ? ORDER BY seq"
+        return [self._event(row) for row in self.read(query, first, last)]
+
+    def _event(self, row: Sequence[Any]) -> Event:
+        known = self._origins.get(row[1])
+        if known is None:
+            if len(self._origins) >= ORIGINS_KEPT:
+                self._origins.clear()
+            ((key, *origin),) = self.read(
+                "SELECT key, connector, account, uri FROM partition WHERE id = ?", row[1]
+            )
+            known = self._origins[row[1]] = (key, Origin(*origin))
+        return event_of(tuple(row), *known)
+
+    def fill(self) -> float:
+        """Return how full the journal is: 1.0 is `max_journal_bytes`."""
+        ((pages,),) = self.read("PRAGMA page_count")
+        ((free,),) = self.read("PRAGMA freelist_count")
+        ((size,),) = self.read("PRAGMA page_size")
+        return float((pages - free) * size / self.settings.max_journal_bytes)
+
+    async def room(self) -> None:
+        """Wait while the journal is full; delivered events make room before their time."""
+        if self._unmeasured < self.settings.max_journal_bytes / MEASURES:
+            return
+        self._unmeasured = 0
+        while (fill := self.fill()) >= 1.0:
+            if not await self.prune(early=True):
+                self.full = True
+                self._warn(fill)
+                await asyncio.sleep(FULL_CHECK_S)
+        self.full = False
+        self._warn(fill)
+
+    async def prune(self, *, early: bool = False) -> int:
+        """Delete what every sink is done with and whose retention is over; return how many.
+
+        With *early* the retention does not matter. What a sink that is no longer in the pipeline
+        has not got does not hold anything back: that sink's count of dropped events grows.
+        """
+        until = time.time() + 1 if early else time.time() - self.settings.retention.total_seconds()
+        floor = self._floor()
+        deleted: int = await self.write(lambda connection: pruned(connection, floor, until))
+        return deleted
+
+    def _floor(self) -> int:
+        """Return the last event that every sink of the pipeline is done with."""
+        done = [self._done(name) for name in self._sinks]
+        return min(done, default=self.last_seq)
+
+    def _done(self, sink: str) -> int:
+        ((done,),) = self.read(
+            "SELECT min(sink.seq, coalesce((SELECT min(first) - 1 FROM delivery"
+            " WHERE sink = sink.name), sink.seq)) FROM sink WHERE name = ?",
+            sink,
+        )
+        return int(done)
+
+    def _warn(self, fill: float) -> None:
+        level = next((level for level in WARNINGS if fill >= level), 0.0)
+        if level > self._warned and self._sinks:
+            slowest = min(self._sinks, key=self._done)
+            log.warning("the journal is %.0f %% full; sink '%s' holds it back", fill * 100, slowest)
+        self._warned = level
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StateError(f"the state folder {folder} cannot be made: {error.strerror}") from error

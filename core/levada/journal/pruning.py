@@ -1,0 +1,44 @@
+"""Lets go of events that every sink of the pipeline is done with."""
+
+import sqlite3
+
+AT_ONCE = 5_000
+
+
+def pruned(connection: sqlite3.Connection, floor: int, until: float) -> int:
+    """Delete events up to number *floor* that were kept before *until*; return how many.
+
+    At most 5,000 at once, the oldest first. Closed partitions that will never be asked for again
+    go when their last event has gone.
+    """
+    rows = connection.execute(
+        "SELECT seq FROM event WHERE seq <= ? AND kept_at < ? ORDER BY seq LIMIT ?",
+        (floor, until, AT_ONCE),
+    ).fetchall()
+    if not rows:
+        return 0
+    through = rows[-1][0]
+    deleted = connection.execute("DELETE FROM event WHERE seq <= ?", (through,)).rowcount
+    _drop_behind(connection, through)
+    connection.execute(
+        "DELETE FROM partition WHERE state = 'settled'"
+        " AND last < coalesce((SELECT min(seq) FROM event), last + 1)"
+    )
+    return deleted
+
+
+def _drop_behind(connection: sqlite3.Connection, through: int) -> None:
+    """Count what sinks outside the pipeline have not got as dropped, and move them on."""
+    connection.execute(
+        "UPDATE sink SET dropped = dropped + ("
+        " SELECT coalesce(sum(json_extract(pair.value, '$[1]')"
+        " - json_extract(pair.value, '$[0]') + 1), 0)"
+        " FROM delivery, json_each(delivery.members) AS pair"
+        " WHERE delivery.sink = sink.name AND delivery.first <= ?)",
+        (through,),
+    )
+    connection.execute("DELETE FROM delivery WHERE first <= ?", (through,))
+    connection.execute(
+        "UPDATE sink SET dropped = dropped + ? - seq, seq = ? WHERE seq < ?",
+        (through, through, through),
+    )

@@ -1,0 +1,201 @@
+"""The journal's tables, its pragmas, and how it is opened."""
+
+import os
+import sqlite3
+import uuid
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from levada.errors import StateError
+
+APPLICATION_ID = 0x4C565644  # "LVVD"
+VERSION = 1
+
+# FULL, not NORMAL: what follows a commit (an unlink, an answer to an upstream, a pruned row) cannot
+# be undone, so the commit has to survive a power loss.
+PRAGMAS = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+PRAGMA busy_timeout = 5000;
+PRAGMA foreign_keys = ON;
+PRAGMA trusted_schema = OFF;
+PRAGMA wal_autocheckpoint = 1000;
+PRAGMA journal_size_limit = 67108864;
+PRAGMA temp_store = MEMORY;
+PRAGMA mmap_size = 0;
+"""
+
+# AUTOINCREMENT: without it numbers would start again at 1 once the table is pruned empty, and
+# sinks would take new events for old ones. A forgotten partition's id would come back as well.
+TABLES = """
+CREATE TABLE meta (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE source (
+    name TEXT PRIMARY KEY,
+    connector TEXT NOT NULL,
+    account TEXT NOT NULL,
+    position TEXT
+) WITHOUT ROWID;
+
+-- `state` is open, lingering, closed, gone, or settled: closed, and never asked for again.
+-- `last` is the number of its newest event; the row has to stay as long as that one does.
+CREATE TABLE partition (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    connector TEXT NOT NULL,
+    account TEXT NOT NULL,
+    key TEXT NOT NULL,
+    source TEXT NOT NULL,
+    uri TEXT NOT NULL,
+    position TEXT,
+    version TEXT,
+    sorting TEXT,
+    final INTEGER NOT NULL DEFAULT 0,
+    changed TEXT,
+    state TEXT NOT NULL DEFAULT 'open',
+    events INTEGER NOT NULL DEFAULT 0,
+    last INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (connector, account, key)
+);
+CREATE INDEX partition_open ON partition (source, state) WHERE state IN ('open', 'lingering');
+
+CREATE TABLE seen (
+    partition INTEGER NOT NULL REFERENCES partition (id),
+    id TEXT NOT NULL,
+    PRIMARY KEY (partition, id)
+) WITHOUT ROWID;
+
+CREATE TABLE event (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    partition INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    type TEXT NOT NULL,
+    time TEXT NOT NULL,
+    subject TEXT,
+    kind TEXT,
+    raw BLOB NOT NULL,
+    crc INTEGER NOT NULL,
+    kept_at INTEGER NOT NULL
+);
+
+CREATE TABLE sink (
+    name TEXT PRIMARY KEY,
+    connector TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'active',
+    reason TEXT,
+    seq INTEGER NOT NULL,
+    receipt TEXT,
+    since INTEGER NOT NULL,
+    delivered INTEGER NOT NULL DEFAULT 0,
+    dead INTEGER NOT NULL DEFAULT 0,
+    dropped INTEGER NOT NULL DEFAULT 0,
+    filtered INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+
+CREATE TABLE delivery (
+    id INTEGER PRIMARY KEY,
+    sink TEXT NOT NULL REFERENCES sink (name),
+    first INTEGER NOT NULL,
+    members TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    due REAL,
+    reason TEXT
+);
+CREATE INDEX delivery_sink ON delivery (sink, first);
+
+-- `sink` is '' for what a source could not make an event of; `event` is then a hash of `raw`.
+CREATE TABLE dead (
+    id INTEGER PRIMARY KEY,
+    sink TEXT NOT NULL,
+    connector TEXT NOT NULL,
+    account TEXT NOT NULL,
+    partition TEXT NOT NULL,
+    event TEXT NOT NULL,
+    seq INTEGER,
+    raw BLOB NOT NULL,
+    reason TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    time TEXT NOT NULL,
+    UNIQUE (sink, connector, account, partition, event)
+);
+"""
+
+
+def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
+    """Open an existing journal and check that it is one.
+
+    Raises:
+        StateError: not a journal, damaged, empty, or written by another version of Levada.
+    """
+    with ExitStack() as stack:
+        try:
+            connection = stack.enter_context(closing(_open(path, readonly=readonly)))
+            _check(connection, path)
+            if not readonly:
+                connection.executescript(PRAGMAS)
+        except sqlite3.Error as error:
+            raise StateError(f"{path}: {error}; move it away, or restore a copy") from error
+        stack.pop_all()
+    return connection
+
+
+def create(path: Path) -> None:
+    """Create an empty journal at *path*, durable once this returns.
+
+    It is made under another name and renamed, so *path* is either whole or not there.
+
+    Raises:
+        StateError: *path* was removed, but not the log that belongs to it.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists():  # SQLite would take it for the new file's and replay it
+        raise StateError(f"{path} is missing, but {log.name} is there; restore it, or remove both")
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    draft.touch(mode=0o600)  # the files that SQLite puts beside it get the same mode
+    connection = _open(draft, readonly=False)
+    try:
+        connection.executescript(
+            f"PRAGMA auto_vacuum = INCREMENTAL; PRAGMA application_id = {APPLICATION_ID};"
+            f"PRAGMA user_version = {VERSION}; BEGIN; {TABLES} COMMIT;"
+        )
+        connection.execute("INSERT INTO meta VALUES ('journal', ?)", (str(uuid.uuid4()),))
+    finally:
+        connection.close()
+    _sync(draft)
+    draft.rename(path)
+    _sync(path.parent)
+
+
+def _open(path: Path, *, readonly: bool) -> sqlite3.Connection:
+    mode = "ro" if readonly else "rw"
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    if path.stat().st_size == 0:
+        raise StateError(f"{path} is empty; remove it to start afresh, or restore a copy")
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application != APPLICATION_ID:
+        raise StateError(f"{path} is not a journal of Levada; point `state` at another folder")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > VERSION:
+        raise StateError(
+            f"{path} was written by a newer Levada (schema {version}, this one knows {VERSION}); upgrade"
+        )
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

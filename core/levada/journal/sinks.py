@@ -1,0 +1,288 @@
+"""The sink side of the journal: a cursor, a receipt, and the deliveries under way."""
+
+import json
+import sqlite3
+from collections.abc import Awaitable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from levada._json import Json
+from levada.errors import StateError
+from levada.event import Event
+from levada.journal.rows import ranges
+from levada.setup import SinkSetup
+
+if TYPE_CHECKING:
+    from levada.journal import Journal
+
+
+@define(eq=False)
+class Outstanding:
+    """A delivery that was planned and is not done: its members are fixed and in the journal."""
+
+    row: int
+    events: Sequence[Event] = field(repr=False)
+    attempts: int = 0
+    """Attempts that have failed."""
+
+    due: float = 0.0
+    """When to try next, in Unix seconds; 0: now."""
+
+    reason: str = ""
+    """Why the last attempt failed."""
+
+    partitions: frozenset[str] = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.partitions = frozenset(event.partition for event in self.events)
+
+
+class Cursor:
+    """One sink's place in the journal.
+
+    `seq` is the last event that is planned or passed over; what was planned is either done or
+    among the outstanding deliveries. Writes return at once and become durable in order.
+    """
+
+    def __init__(self, setup: SinkSetup, journal: "Journal") -> None:
+        self._setup = setup
+        self._journal = journal
+        self.seq = 0
+        self.receipt: Json = None
+        self.disabled: str | None = None
+
+    async def register(self, *, accept_identity_change: bool = False) -> None:
+        """Enter the sink into the journal, a new one before the oldest event that is still there.
+
+        Raises:
+            StateError: a sink of this name wrote to another destination.
+        """
+        name, connector = self._setup.name, self._setup.sink.name
+        identity = self._setup.sink.identity()
+        rows = self._journal.read("SELECT connector, identity FROM sink WHERE name = ?", name)
+        if not rows:
+            await self._journal.write(
+                lambda connection: _enter(connection, name, connector, identity)
+            )
+        elif rows[0] != (connector, identity):
+            if not accept_identity_change:
+                raise StateError(
+                    f"sink '{name}' wrote to {rows[0][0]} {rows[0][1]} and is now {connector}"
+                    f" {identity}; give it another name, or run once with --accept-identity-change"
+                )
+            await self._journal.write(
+                lambda connection: _move(connection, name, connector, identity)
+            )
+        self._load()
+
+    @property
+    def journal_uuid(self) -> str:
+        """The UUID of the journal that `seq` counts in."""
+        return self._journal.uuid
+
+    def _load(self) -> None:
+        ((self.seq, receipt, state, reason),) = self._journal.read(
+            "SELECT seq, receipt, state, reason FROM sink WHERE name = ?", self._setup.name
+        )
+        self.receipt = json.loads(receipt) if receipt else None
+        self.disabled = (reason or "disabled") if state == "disabled" else None
+
+    def next_events(self, limit: int, max_bytes: int) -> list[Event]:
+        """Return the events after `seq`, at most *limit* and about *max_bytes*."""
+        return self._journal.events_after(self.seq, limit, max_bytes)
+
+    def caught_up(self) -> bool:
+        """Return whether nothing comes after `seq`."""
+        return self.seq >= self._journal.last_seq
+
+    def pending(self) -> int:
+        """Return how many events the sink has yet to get."""
+        ((count,),) = self._journal.read(
+            "SELECT (SELECT count(*) FROM event WHERE seq > sink.seq)"
+            " + (SELECT coalesce(sum(json_extract(pair.value, '$[1]')"
+            " - json_extract(pair.value, '$[0]') + 1), 0)"
+            " FROM delivery, json_each(delivery.members) AS pair WHERE delivery.sink = sink.name)"
+            " FROM sink WHERE name = ?",
+            self._setup.name,
+        )
+        return int(count)
+
+    def outstanding(self) -> list[Outstanding]:
+        """Return what was planned and not done, oldest first."""
+        rows = self._journal.read(
+            "SELECT id, members, attempts, due, reason FROM delivery WHERE sink = ? ORDER BY first",
+            self._setup.name,
+        )
+        return [
+            Outstanding(row, self._members(members), attempts, due or 0.0, reason or "")
+            for row, members, attempts, due, reason in rows
+        ]
+
+    async def plan(
+        self, groups: Sequence[Sequence[Event]], through: int, filtered: int
+    ) -> list[Outstanding]:
+        """Fix which events are delivered together, durably, and move `seq` to *through*."""
+        name = self._setup.name
+
+        def write(connection: sqlite3.Connection) -> list[int]:
+            connection.execute(
+                "UPDATE sink SET seq = ?, filtered = filtered + ? WHERE name = ?",
+                (through, filtered, name),
+            )
+            return [_plan(connection, name, group) for group in groups]
+
+        rows = await self._journal.write(write)
+        self.seq = through
+        return [Outstanding(row, group) for row, group in zip(rows, groups, strict=True)]
+
+    def done(
+        self, delivery: Outstanding, receipt: Json, reasons: dict[tuple[str, str], str]
+    ) -> Awaitable[None]:
+        """End a delivery: its events are delivered, but for those in *reasons*, which are dead."""
+        dead = [event for event in delivery.events if (event.partition, event.id) in reasons]
+        name, text = self._setup.name, _text(receipt)  # before the write: it would fail others'
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM delivery WHERE id = ?", (delivery.row,))
+            connection.execute(
+                "UPDATE sink SET receipt = coalesce(?, receipt), delivered = delivered + ?,"
+                " dead = dead + ? WHERE name = ?",
+                (text, len(delivery.events) - len(dead), len(dead), name),
+            )
+            for event in dead:
+                reason = reasons[event.partition, event.id]
+                _bury(connection, name, event, reason, delivery.attempts + 1)
+
+        return self._journal.write(write)
+
+    def failed(self, delivery: Outstanding) -> Awaitable[None]:
+        """Record a failed attempt, with the time of the next one if the connector chose it."""
+        values = (delivery.attempts, delivery.due or None, delivery.reason, delivery.row)
+        return self._journal.write(
+            lambda connection: connection.execute(
+                "UPDATE delivery SET attempts = ?, due = ?, reason = ? WHERE id = ?", values
+            )
+        )
+
+    async def split(self, delivery: Outstanding) -> list[Outstanding]:
+        """Make two deliveries of one, each half as long."""
+        middle = len(delivery.events) // 2
+        return await self._replace(delivery, delivery.events[:middle], delivery.events[middle:])
+
+    async def cut(self, delivery: Outstanding, written: int) -> list[Outstanding]:
+        """Count the first *written* events as delivered; the others stay outstanding."""
+        rest = delivery.events[written:]
+        return await self._replace(delivery, *([rest] if rest else []), delivered=written)
+
+    async def _replace(
+        self, delivery: Outstanding, *parts: Sequence[Event], delivered: int = 0
+    ) -> list[Outstanding]:
+        name = self._setup.name
+
+        def write(connection: sqlite3.Connection) -> list[int]:
+            connection.execute("DELETE FROM delivery WHERE id = ?", (delivery.row,))
+            connection.execute(
+                "UPDATE sink SET delivered = delivered + ? WHERE name = ?", (delivered, name)
+            )
+            return [_plan(connection, name, part, delivery.attempts) for part in parts]
+
+        rows = await self._journal.write(write)
+        return [
+            Outstanding(row, part, delivery.attempts) for row, part in zip(rows, parts, strict=True)
+        ]
+
+    def disable(self, reason: str) -> Awaitable[None]:
+        """Switch the sink off until `levada enable`."""
+        self.disabled = reason
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "UPDATE sink SET state = 'disabled', reason = ? WHERE name = ?",
+                (reason, self._setup.name),
+            )
+
+        return self._journal.write(write)
+
+    async def skip_to(self, seq: int) -> None:
+        """Take the sink's own word that it holds everything up to *seq*.
+
+        Raises:
+            StateError: it holds more than was ever planned for it.
+        """
+        if seq > self.seq:
+            raise StateError(
+                f"sink '{self._setup.name}' holds event {seq}, but the journal gave it only"
+                f" {self.seq}: they do not belong together"
+            )
+        for delivery in self.outstanding():
+            held = sum((event.seq or 0) <= seq for event in delivery.events)
+            if held:
+                await self.cut(delivery, held)
+
+    def _members(self, members: str) -> list[Event]:
+        return [
+            event
+            for first, last in json.loads(members)
+            for event in self._journal.events_between(first, last)
+        ]
+
+
+def _enter(connection: sqlite3.Connection, name: str, connector: str, identity: str) -> None:
+    """Start a sink before the oldest retained event; `since` is what it has not seen of the past."""
+    ((oldest,),) = connection.execute("SELECT min(seq) FROM event").fetchall()
+    newest = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
+    start = oldest - 1 if oldest else newest[0] if newest else 0
+    connection.execute(
+        "INSERT INTO sink (name, connector, identity, seq, since) VALUES (?, ?, ?, ?, ?)",
+        (name, connector, identity, start, start),
+    )
+
+
+def _plan(
+    connection: sqlite3.Connection, sink: str, events: Sequence[Event], attempts: int = 0
+) -> int:
+    row = connection.execute(
+        "INSERT INTO delivery (sink, first, members, attempts) VALUES (?, ?, ?, ?)",
+        (sink, events[0].seq, _members(events), attempts),
+    ).lastrowid
+    return row or 0
+
+
+def _move(connection: sqlite3.Connection, name: str, connector: str, identity: str) -> None:
+    """Go on elsewhere: the place in the journal stays, the old destination's receipt does not."""
+    connection.execute(
+        "UPDATE sink SET connector = ?, identity = ?, receipt = NULL WHERE name = ?",
+        (connector, identity, name),
+    )
+
+
+def _bury(
+    connection: sqlite3.Connection, sink: str, event: Event, reason: str, attempts: int
+) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO dead"
+        " (sink, connector, account, partition, event, seq, raw, reason, attempts, time)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            sink,
+            event.origin.connector if event.origin else "",
+            event.origin.account if event.origin else "",
+            event.partition,
+            event.id,
+            event.seq,
+            event.raw,
+            reason,
+            attempts,
+            datetime.now(UTC).isoformat(timespec="seconds"),
+        ),
+    )
+
+
+def _members(events: Iterable[Event]) -> str:
+    return json.dumps(ranges(event.seq or 0 for event in events), separators=(",", ":"))
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,284 @@
+"""The source side of the journal: what an intake remembers, and the events it keeps."""
+
+import asyncio
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from levada._json import Json
+from levada.batch import Batch, Checkpoint, Partition, Rejected, sortable
+from levada.errors import StateError
+from levada.event import Event
+from levada.journal.rows import row_of
+from levada.setup import SourceSetup
+from levada.state import Stage, Tracked
+
+if TYPE_CHECKING:
+    from levada.journal import Journal
+
+_PARTITION = "key, uri, position, version, sorting, final, changed, state"
+
+
+class SourceState:
+    """Implements `levada.intake.State` for one source of the pipeline."""
+
+    def __init__(self, setup: SourceSetup, journal: "Journal") -> None:
+        self._setup = setup
+        self._journal = journal
+        self._identity = (setup.source.name, setup.account)
+        self._rows: dict[str, int] = {}  # partition key -> row id, while it is being read
+
+    async def register(self, *, accept_identity_change: bool = False) -> None:
+        """Enter the source into the journal.
+
+        Raises:
+            StateError: a source of this name read from another account.
+        """
+        query = "SELECT connector, account FROM source WHERE name = ?"
+        stored = self._journal.read(query, self._setup.name)
+        if stored and stored[0] != self._identity and not accept_identity_change:
+            raise StateError(
+                f"source '{self._setup.name}' was {stored[0][0]} at {stored[0][1]!r} and is now"
+                f" {self._identity[0]} at {self._identity[1]!r}; give it another name, or run once"
+                " with --accept-identity-change"
+            )
+        if not stored or stored[0] != self._identity:
+            await self._journal.write(self._enter)
+
+    def _enter(self, connection: sqlite3.Connection) -> None:
+        connection.execute(
+            "INSERT OR REPLACE INTO source (name, connector, account) VALUES (?, ?, ?)",
+            (self._setup.name, *self._identity),
+        )
+
+    @property
+    def position(self) -> Json:
+        """The position of the last checkpoint."""
+        ((position,),) = self._journal.read(
+            "SELECT position FROM source WHERE name = ?", self._setup.name
+        )
+        return json.loads(position) if position else None
+
+    def tracked(self, key: str) -> Tracked | None:
+        """Return what is remembered of a partition."""
+        rows = self._journal.read(
+            f"SELECT {_PARTITION} FROM partition WHERE connector = ? AND account = ? AND key = ?",
+            *self._identity,
+            key,
+        )
+        return _tracked(rows[0]) if rows else None
+
+    def unfinished(self) -> Mapping[str, Tracked]:
+        """Return the partitions of this source that are open or lingering."""
+        rows = self._journal.read(
+            f"SELECT {_PARTITION} FROM partition"
+            " WHERE source = ? AND state IN ('open', 'lingering') ORDER BY id",
+            self._setup.name,
+        )
+        return {row[0]: _tracked(row) for row in rows}
+
+    def known(self, key: str, ids: Iterable[str]) -> set[str]:
+        """Return those of *ids* that the journal has seen in a partition."""
+        rows = self._journal.read(
+            "SELECT seen.id FROM partition JOIN seen ON seen.partition = partition.id"
+            " WHERE connector = ? AND account = ? AND key = ?"
+            " AND seen.id IN (SELECT value FROM json_each(?))",
+            *self._identity,
+            key,
+            json.dumps(list(ids)),
+        )
+        return {name for (name,) in rows}
+
+    def count(self, key: str) -> int:
+        """Return how many events of a partition were ever kept."""
+        rows = self._journal.read(
+            "SELECT events FROM partition WHERE connector = ? AND account = ? AND key = ?",
+            *self._identity,
+            key,
+        )
+        return int(rows[0][0]) if rows else 0
+
+    async def room(self) -> None:
+        """Wait while the journal is full."""
+        await self._journal.room()
+
+    def keep(self, partition: Partition, batch: Batch) -> Awaitable[int]:
+        """Keep a batch and its position in one transaction; resolves to how many events are new."""
+        position = _json(batch.position)  # here, because in the write it would fail others' too
+        new: list[Event] = []
+
+        def write(connection: sqlite3.Connection) -> int:
+            new.extend(self._keep(connection, partition, batch, position))
+            return len(new)
+
+        def remember(done: "asyncio.Future[int]") -> None:
+            if not done.cancelled() and done.exception() is None:
+                self._journal.remember(new)
+
+        kept = self._journal.write(write)
+        kept.add_done_callback(remember)
+        return kept
+
+    def settle(self, partition: Partition, stage: Stage) -> Awaitable[None]:
+        """Remember that a partition was read to its end; a closed one loses its ids."""
+        values = (
+            _json(partition.version),
+            sortable(partition.order),
+            partition.final,
+            partition.changed.isoformat() if partition.changed else None,
+            stage,
+        )
+        return self._journal.write(lambda connection: self._settle(connection, partition, values))
+
+    def checkpoint(self, checkpoint: Checkpoint) -> Awaitable[None]:
+        """Remember a position of the discovery, and forget closed partitions below `settled`."""
+        values = (_json(checkpoint.position), sortable(checkpoint.settled))
+        return self._journal.write(lambda connection: self._checkpoint(connection, *values))
+
+    def _keep(
+        self,
+        connection: sqlite3.Connection,
+        partition: Partition,
+        batch: Batch,
+        position: str | None,
+    ) -> list[Event]:
+        row, is_new = self._enter_partition(connection, partition)
+        limit = self._journal.settings.max_event_bytes
+        fitting = [event for event in batch.events if len(event.raw) <= limit]
+        large = [event for event in batch.events if len(event.raw) > limit]
+        new = _unseen(connection, row, fitting, is_new=is_new)
+        last = _insert(connection, row, new)
+        origin = self._setup.origin(partition)
+        for seq, event in enumerate(new, last - len(new) + 1):
+            event.place(origin, seq)
+        connection.execute(
+            "UPDATE partition SET events = events + ?, last = max(last, ?),"
+            " position = coalesce(?, position) WHERE id = ?",
+            (len(new), last, position, row),
+        )
+        for each in (*batch.rejected, *(_too_large(event, limit) for event in large)):
+            self._reject(connection, partition, each)
+        return new
+
+    def _enter_partition(
+        self, connection: sqlite3.Connection, partition: Partition
+    ) -> tuple[int, bool]:
+        """Return the partition's row id, and whether nothing of it was ever kept."""
+        row = self._rows.get(partition.key)
+        if row is not None:
+            return row, False
+        ((row, events),) = connection.execute(
+            "INSERT INTO partition (connector, account, key, source, uri) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (connector, account, key)"
+            " DO UPDATE SET source = excluded.source,"
+            " state = CASE state WHEN 'lingering' THEN state ELSE 'open' END RETURNING id, events",
+            (
+                *self._identity,
+                partition.key,
+                self._setup.name,
+                self._setup.origin(partition).uri,
+            ),
+        ).fetchall()
+        self._rows[partition.key] = row
+        return row, not events
+
+    def _settle(
+        self, connection: sqlite3.Connection, partition: Partition, values: tuple[Any, ...]
+    ) -> None:
+        row, _ = self._enter_partition(connection, partition)
+        connection.execute(
+            "UPDATE partition SET version = ?, sorting = ?, final = ?, changed = ?, state = ?"
+            " WHERE id = ?",
+            (*values, row),
+        )
+        del self._rows[partition.key]
+
+    def _checkpoint(
+        self, connection: sqlite3.Connection, position: str | None, settled: str | None
+    ) -> None:
+        connection.execute(
+            "UPDATE source SET position = ? WHERE name = ?", (position, self._setup.name)
+        )
+        if settled is not None:
+            below = "source = ? AND state IN ('closed', 'gone') AND sorting < ?"
+            values = (self._setup.name, settled)
+            connection.execute(
+                f"DELETE FROM seen WHERE partition IN (SELECT id FROM partition WHERE {below})",
+                values,
+            )
+            connection.execute(f"UPDATE partition SET state = 'settled' WHERE {below}", values)
+
+    def _reject(
+        self, connection: sqlite3.Connection, partition: Partition, rejected: Rejected
+    ) -> None:
+        digest = hashlib.sha256(rejected.raw).hexdigest()
+        connection.execute(
+            "INSERT OR IGNORE INTO dead"
+            " (sink, connector, account, partition, event, raw, reason, attempts, time)"
+            " VALUES ('', ?, ?, ?, ?, ?, ?, 1, ?)",
+            (
+                *self._identity,
+                partition.key,
+                digest,
+                rejected.raw,
+                rejected.reason,
+                datetime.now(UTC).isoformat(timespec="seconds"),
+            ),
+        )
+
+
+def _unseen(
+    connection: sqlite3.Connection, row: int, events: Iterable[Event], *, is_new: bool
+) -> list[Event]:
+    """Return the events whose id is new to the partition, each once, in their order."""
+    by_id = {event.id: event for event in events}
+    if is_new:
+        return list(by_id.values())
+    known = connection.execute(
+        "SELECT id FROM seen WHERE partition = ? AND id IN (SELECT value FROM json_each(?))",
+        (row, json.dumps(list(by_id))),
+    )
+    for (name,) in known.fetchall():
+        del by_id[name]
+    return list(by_id.values())
+
+
+def _insert(connection: sqlite3.Connection, row: int, events: Sequence[Event]) -> int:
+    """Insert events; return the number of the last one, 0 if there is none."""
+    if not events:
+        return 0
+    now = int(time.time())
+    connection.executemany("INSERT INTO seen VALUES (?, ?)", [(row, event.id) for event in events])
+    connection.executemany(
+        "INSERT INTO event (partition, id, type, time, subject, kind, raw, crc, kept_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [row_of(event, row, now) for event in events],
+    )
+    ((last,),) = connection.execute("SELECT last_insert_rowid()").fetchall()
+    return int(last)
+
+
+def _too_large(event: Event, limit: int) -> Rejected:
+    size = len(event.raw)
+    return Rejected(event.raw, reason=f"the event has {size} bytes; max_event_bytes is {limit}")
+
+
+def _tracked(row: Any) -> Tracked:
+    key, uri, position, version, sorting, final, changed, stage = row
+    partition = Partition(
+        key,
+        version=json.loads(version) if version else None,
+        order=sorting,  # as `sortable` wrote it, which sorts the same
+        final=bool(final),
+        changed=datetime.fromisoformat(changed) if changed else None,
+        uri=uri,
+    )
+    return Tracked(partition, json.loads(position) if position else None, stage)
+
+
+def _json(value: Json) -> str | None:
+    return None if value is None else json.dumps(value, separators=(",", ":"))

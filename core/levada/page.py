@@ -1,0 +1,288 @@
+"""What a source's client does with an answer: pages, events, times and refusals.
+
+Payloads are never parsed. A page is decoded down to the raw text of its items, an item down to the
+few fields an `Event` needs; the rest travels as the vendor's own bytes::
+
+    class EventRow(msgspec.Struct, rename={"type": "event_type", "time": "created_at"}):
+        id: Id
+        type: str = "unknown"
+        time: Moment = None
+        subject: str | None = None
+
+
+    class EventPage(msgspec.Struct):
+        data: list[msgspec.Raw]
+
+
+    page = decode_page(await http.get("/events"), EventPage)
+    found = to_events(page.data, EventRow, partition=key, kinds=KINDS, now=http.now())
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import lru_cache
+from http import HTTPStatus
+from itertools import pairwise
+from typing import Annotated, Any, Protocol, TypeAlias, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from levada.batch import Rejected
+from levada.codec import mended, one_line
+from levada.connector import HttpResponse
+from levada.errors import Failure, Fatal, Retry
+from levada.event import Event
+from levada.secret import Secret, scrub
+
+Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)] | int
+"""An identifier as vendors send it."""
+
+Moment: TypeAlias = str | int | float | None
+"""A time as vendors send it; `parse_time` reads it."""
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
+_EXCERPT_CHARS = 200  # of what a vendor says, in an error message
+_SAYS = ("error", "message", "error_description", "detail")
+_LARGEST_SECONDS = 1e11  # as seconds this is the year 5138, as milliseconds 1973
+
+
+class Row(Protocol):
+    """What `to_events` asks of an item's Struct: any but the id may be missing, so has a default.
+
+    `rename` says what the vendor calls them.
+    """
+
+    id: Id
+    type: str
+    time: Moment
+
+    @property
+    def subject(self) -> str | None:
+        """The step it is about."""
+
+
+def decode_page(
+    response: HttpResponse, page: type[S], *, items: str = "data", secret: Secret | None = None
+) -> S:
+    """Decode an answer, its items left as raw text.
+
+    A page that is not JSON because of some items is taken all the same, so that they can be
+    rejected alone: its list is cut at the commas.
+
+    Args:
+        response: An answer with status 200.
+        page: A Struct, one field of which is a ``list[msgspec.Raw]``.
+        items: The name of that field; its name in the JSON too, at the top level.
+        secret: Kept out of the error message.
+
+    Raises:
+        Retry: the body is something else.
+    """
+    with suppress(*_UNREADABLE):
+        return msgspec.json.decode(response.body, type=page)
+    try:
+        return _decode_in_parts(response.body.removeprefix(b"\xef\xbb\xbf"), page, items)
+    except (*_UNREADABLE, ValueError):
+        raise Retry(_not_json(response, secret)) from None
+
+
+def _decode_in_parts(body: bytes, page: type[S], items: str) -> S:
+    edges = _edges(body, b'"%b"' % items.encode())
+    parts = [body[a:b].strip(b" \t\r\n,") for a, b in pairwise(edges)]
+    frame = msgspec.json.decode(mended(body[: edges[0]] + body[edges[-1] :]), type=page)
+    raws = [] if parts == [b""] else [msgspec.Raw(part) for part in parts]
+    return msgspec.structs.replace(frame, **{items: raws})
+
+
+def _edges(body: bytes, key: bytes) -> list[int]:
+    """Find the array under *key* at the top level: where its inside starts, its commas, its end."""
+    depth, last, edges = -1, b"", list[int]()
+    for match in _TOKEN.finditer(body):
+        token = match[0]
+        if token in b"[{":
+            depth += 1
+            if depth == 1 and not edges and token == b"[" and last == key:
+                edges.append(match.end())
+        elif token in b"]}":
+            depth -= 1
+            if not depth and edges:
+                return [*edges, match.start()]
+        elif token == b",":
+            if depth == 1 and edges:
+                edges.append(match.start())
+        elif not depth:
+            last = token
+    raise ValueError("no such array, or cut off")
+
+
+def _not_json(response: HttpResponse, secret: Secret | None) -> str:
+    kind = response.headers.get("content-type", "no content type").partition(";")[0]
+    said = _excerpt(response.body[:4096].decode("utf-8", "replace"), secret)
+    what = f"the answer to {response.place} is not the JSON that was expected"
+    return f"{what} ({kind}, {len(response.body)} bytes, starts with {said})"
+
+
+def decode_items(items: Iterable[msgspec.Raw], row: type[S]) -> list[S | Rejected]:
+    """Decode the few fields of each item that *row* names; one that cannot be is rejected alone.
+
+    A field of a type that *row* does not expect counts as absent.
+    """
+    decode = _decoder(row)
+    found: list[S | Rejected] = []
+    for item in items:
+        try:
+            found.append(decode(item))
+        except _UNREADABLE:
+            salvaged = _salvage(bytes(item), row)
+            found.append(salvaged if isinstance(salvaged, Rejected) else salvaged[0])
+    return found
+
+
+def to_events(
+    items: Sequence[msgspec.Raw],
+    row: type[Row],
+    *,
+    partition: str,
+    kinds: Mapping[str, str],
+    now: datetime,
+) -> list[Event | Rejected]:
+    """Make events of a page's items, which must come oldest first, in the same order.
+
+    An event without a time that can be read gets that of the event before it, the oldest that of
+    the one after, and *now* if there is none on the whole page. *kinds* are the vendor's types in
+    the shared vocabulary.
+    """
+    decode = _decoder(row)
+    texts = list(map(bytes, items))
+    whole = b"".join(texts)
+    clean = one_line(whole) == whole  # asked once a page: as a rule nothing needs rewriting
+    found: list[Event | Rejected] = []
+    latest = None
+    for text in texts:
+        try:
+            head, raw = decode(text), text
+        except _UNREADABLE:
+            salvaged = _salvage(text, row)
+            if isinstance(salvaged, Rejected):
+                found.append(salvaged)
+                continue
+            head, raw = salvaged
+        latest = parse_time(head.time) or latest or _first_time(texts, row) or now
+        event = Event(
+            str(head.id),
+            type=head.type,
+            time=latest,
+            partition=partition,
+            raw=raw if clean else one_line(raw),
+            subject=head.subject,
+            kind=kinds.get(head.type),
+        )
+        found.append(event)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _decoder(row: type[Any]) -> Any:
+    return msgspec.json.Decoder(row).decode
+
+
+def _salvage(raw: bytes, row: type[Any]) -> tuple[Any, bytes] | Rejected:
+    """Read what can be read of an item that is not as it should be, and its text as JSON."""
+    text = mended(raw)
+    try:
+        fields = _decoder(dict[str, msgspec.Raw])(text)
+    except msgspec.ValidationError:
+        return Rejected(raw, reason="an item that is not a JSON object")
+    except RecursionError:
+        return Rejected(raw, reason="an item that is nested too deeply")
+    except msgspec.DecodeError as error:
+        return Rejected(raw, reason=f"an item that is not JSON: {error}")
+    known = {}
+    for each in msgspec.structs.fields(row):
+        with suppress(KeyError, *_UNREADABLE):
+            known[each.name] = msgspec.json.decode(fields[each.encode_name], type=each.type)
+    try:
+        return row(**known), text
+    except TypeError:
+        return Rejected(raw, reason="an item without a usable id")
+
+
+def _first_time(texts: Iterable[bytes], row: type[Any]) -> datetime | None:
+    heads = decode_items(map(msgspec.Raw, texts), row)
+    times = (parse_time(head.time) for head in heads if not isinstance(head, Rejected))
+    return next(filter(None, times), None)
+
+
+def parse_time(value: Moment) -> datetime | None:
+    """Read a time in any form seen in vendors' answers; None if it is none.
+
+    RFC 3339 with any offset (none is UTC) and any number of decimals, kept down to microseconds;
+    Unix seconds, milli-, micro- or nanoseconds, as a number or text. The result is aware, UTC.
+    """
+    try:
+        if isinstance(value, str):
+            return _parse_text(value)
+        if value is None or isinstance(value, bool):
+            return None
+        while _LARGEST_SECONDS < abs(value) < math.inf:
+            value /= 1000
+        return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _parse_text(text: str) -> datetime | None:
+    if text[4:5] != "-":
+        return parse_time(float(text))
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        # Ruby prints "2026-03-02 09:00:00 UTC"; RFC 3339 allows a small z.
+        time = datetime.fromisoformat(text.upper().replace(" UTC", "Z"))
+    if time.tzinfo is None:
+        return time.replace(tzinfo=UTC)
+    return time if time.tzinfo is UTC else time.astimezone(UTC)
+
+
+def refusal(response: HttpResponse, *, secret: Secret | None = None) -> Failure:
+    """Turn a status that is no success into the failure to raise.
+
+    401 and 403 are `Fatal` and say where *secret* came from, never what it is; 5xx is `Retry`;
+    the rest is `Fatal`.
+    """
+    status = response.status
+    said = error_text(response.body, secret=secret)
+    what = f": {said}" if said else ""
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        url = urlsplit(response.place.rpartition(" ")[2])
+        key = f"; the key came from {secret.origin}" if secret else ""
+        return Fatal(f"{status} from {url.scheme}://{url.netloc}{what}{key}")
+    failure = Retry if status >= HTTPStatus.INTERNAL_SERVER_ERROR else Fatal
+    return failure(f"{status} from {response.place}{what}")
+
+
+def error_text(body: bytes, *, secret: Secret | None = None) -> str:
+    """Return what an error answer says, quoted, escaped and without *secret*; "" if nothing.
+
+    Understands ``{"error": "…"}``, ``{"error": {"message": "…"}}`` and the like, and plain text.
+    """
+    try:
+        said: Any = msgspec.json.decode(body)
+    except _UNREADABLE:
+        said = body[:4096].decode("utf-8", "replace").strip()
+    while isinstance(said, dict):
+        said = next((said[key] for key in _SAYS if said.get(key)), None)
+    return _excerpt(said, secret) if said and isinstance(said, str) else ""
+
+
+def _excerpt(text: str, secret: Secret | None) -> str:
+    text = scrub(text, [secret] if secret else [])[:_EXCERPT_CHARS]
+    plain = (c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return f'"{"".join(plain)}"'

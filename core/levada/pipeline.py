@@ -1,0 +1,236 @@
+"""A pipeline: sources into the journal, the journal into sinks."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from levada.drain import Drain
+from levada.errors import ConfigError, LevadaError, PluginError, SourceError, first_of
+from levada.host import Host
+from levada.intake import Intake
+from levada.journal import Journal
+from levada.report import Ending, Report
+from levada.setup import Setup
+
+log = logging.getLogger("levada.pipeline")
+
+PRUNE_EVERY_S = 60
+STALL_CHECK_S = 0.2
+GRACE = 0.75  # of the shutdown timeout, for writes under way to end by themselves
+
+
+class Pipeline:
+    """Runs a `Setup`, once until everything is delivered or for ever. One object, one run."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.intakes: list[Intake] = []
+        self.drains: list[Drain] = []
+        self._host = Host(setup.settings)
+        self._ending: Ending = "done"
+        self._final: Report | None = None
+        self._started = time.monotonic()
+        self._changed = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._limit: int | None = None
+        self._enough = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ask the run to end: reads are dropped, writes under way end, the rest stays pending."""
+        self._ending = "stopped"
+        self._stop.set()
+
+    def report(self) -> Report:
+        """Tell what was done so far; may be called at any time, from the same thread."""
+        return self._final or Report(
+            sources=[intake.report() for intake in self.intakes],
+            sinks=[drain.report() for drain in self.drains],
+            ending=self._ending,
+            seconds=time.monotonic() - self._started,
+            diagnostics=dict(self._host.diagnostics.counts),
+        )
+
+    async def run(
+        self,
+        *,
+        follow: bool = False,
+        limit: int | None = None,
+        accept_identity_change: bool = False,
+    ) -> Report:
+        """Carry events until the sources are caught up and every sink has everything.
+
+        Args:
+            follow: Go on for ever, until `stop()`.
+            limit: Stop reading after the batch that reaches this many new events.
+            accept_identity_change: Let connectors go on elsewhere under their old names.
+
+        Raises:
+            ConfigError: a sink cannot work as it is configured; nothing was requested.
+            StateError: the journal cannot be used; nothing was requested.
+        """
+        self._limit = limit
+        if not follow:
+            self._refuse_live_sources()
+        async with self._opened(patient=follow, accept=accept_identity_change) as journal:
+            async with self._draining(journal):
+                readers = [self._read(intake, follow=follow) for intake in self.intakes]
+                enough = [self._enough.wait(), *([] if follow else [self._stalled(journal)])]
+                await self._until(readers, enough)
+                if self._ending == "done":
+                    await self._until([self._deliver()])
+            await journal.prune()
+            self._final = self.report()
+        return self._final
+
+    def _refuse_live_sources(self) -> None:
+        live = [each.name for each in self.setup.sources if each.source.live]
+        if live:
+            raise ConfigError(f"source '{live[0]}' never ends by itself; run with --follow")
+
+    @asynccontextmanager
+    async def _opened(self, *, patient: bool, accept: bool) -> AsyncIterator[Journal]:
+        """Open everything, sinks first: a sink that cannot work ends the run before any request."""
+        settings = self.setup.settings
+        async with AsyncExitStack() as stack:
+            journal = await stack.enter_async_context(Journal(settings))
+            host = self._host
+            host.patient = patient
+            stack.push_async_callback(host.close)
+            for sink in self.setup.sinks:
+                cursor = await journal.cursor(sink, accept_identity_change=accept)
+                drain = Drain(sink, cursor, host, self._changed)
+                stack.push_async_callback(drain.close)
+                await drain.open()
+                self.drains.append(drain)
+            journal.warn_of_removed_sinks()
+            for source in self.setup.sources:
+                state = await journal.source(source, accept_identity_change=accept)
+                intake = Intake(source, state, host, on_kept=self._kept)
+                stack.push_async_callback(intake.close)
+                self.intakes.append(intake)
+            yield journal
+
+    @asynccontextmanager
+    async def _draining(self, journal: Journal) -> AsyncIterator[None]:
+        """Keep the drains and the pruning going; at the end let writes under way end."""
+        drains = [asyncio.create_task(drain.run()) for drain in self.drains]
+        chores = asyncio.create_task(self._prune(journal))
+        try:
+            yield
+        finally:
+            chores.cancel()
+            for drain in self.drains:
+                drain.stop()
+            await asyncio.gather(chores, self._end(drains), return_exceptions=True)
+
+    async def _until(
+        self,
+        works: Sequence[Coroutine[Any, Any, object]],
+        reasons: Sequence[Coroutine[Any, Any, object]] = (),
+    ) -> None:
+        """Do all works, but end them at one of the reasons, a stop, or when no sink is left."""
+        working = asyncio.create_task(_together(works))
+        endings = [self._stop.wait(), self._sinks_over(), *reasons]
+        ends = [asyncio.create_task(_together([ending])) for ending in endings]
+        try:
+            await asyncio.wait({working, *ends}, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                await working
+        finally:
+            for task in (working, *ends):
+                task.cancel()
+            await asyncio.gather(working, *ends, return_exceptions=True)
+
+    async def _read(self, intake: Intake, *, follow: bool) -> None:
+        """Read one source, pass after pass; its failure is its own."""
+        while True:
+            try:
+                await intake.run()
+            except (SourceError, PluginError) as error:
+                intake.error = error
+                if not (follow and isinstance(error, SourceError) and error.retryable):
+                    return
+                log.warning("%s; trying again", error)
+            else:
+                intake.error = None
+            if not follow:
+                return
+            await asyncio.sleep(self.setup.settings.poll_interval.total_seconds())
+
+    async def _deliver(self) -> None:
+        """Wait until every sink has everything, or only failing ones are left for too long."""
+        for drain in self.drains:
+            drain.flush()
+        patience = self.setup.settings.give_up_after.total_seconds()
+        give_up_at: float | None = None
+        while behind := [each for each in self.drains if not (each.finished or each.caught_up)]:
+            if any(drain.condition != "failing" for drain in behind):
+                give_up_at = None
+            elif give_up_at is None:
+                give_up_at = time.monotonic() + patience
+            elif time.monotonic() >= give_up_at:
+                self._ending = "gave up"
+                return
+            await self._change(give_up_at)
+
+    async def _stalled(self, journal: Journal) -> None:
+        """Return when a full journal has waited too long for sinks that take nothing."""
+        patience = self.setup.settings.give_up_after.total_seconds()
+        stuck_since: float | None = None
+        while stuck_since is None or time.monotonic() - stuck_since < patience:
+            await asyncio.sleep(STALL_CHECK_S)
+            if not (journal.full and all(drain.idle for drain in self.drains)):
+                stuck_since = None
+            elif stuck_since is None:
+                stuck_since = time.monotonic()
+        self._ending = "gave up"
+
+    async def _sinks_over(self) -> None:
+        while not all(drain.finished for drain in self.drains):
+            await self._change(None)
+
+    async def _change(self, at_latest: float | None) -> None:
+        """Wait until a drain has changed, but not past a moment of the monotonic clock."""
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(at_latest and at_latest - time.monotonic()):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    def _kept(self) -> None:
+        """Let the drains know of new events, and stop reading when there are enough."""
+        for drain in self.drains:
+            drain.wake()
+        if self._limit is not None:
+            read = sum(intake.counts.events for intake in self.intakes)
+            if read >= self._limit:
+                self._enough.set()
+
+    async def _prune(self, journal: Journal) -> None:
+        while True:
+            await asyncio.sleep(PRUNE_EVERY_S)
+            await journal.prune()
+
+    async def _end(self, drains: list["asyncio.Task[None]"]) -> None:
+        """Give writes under way their time, then cancel what is left and say what it was."""
+        grace_s = GRACE * self.setup.settings.shutdown_timeout.total_seconds()
+        _, late = await asyncio.wait(drains, timeout=grace_s)
+        for task, drain in zip(drains, self.drains, strict=True):
+            if task in late:
+                log.warning("sink '%s' did not end its write; cancelling it", drain.setup.name)
+                task.cancel()
+        await asyncio.gather(*drains, return_exceptions=True)
+
+
+async def _together(works: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """Do all works at the same time; the first that fails ends the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(work)
+    except* LevadaError as errors:
+        raise first_of(errors) from None

@@ -1,0 +1,106 @@
+"""The query parameters of Kapso's lists: read strictly, turned into page requests and filters."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Annotated, Final
+
+import msgspec
+
+from levada.sandbox.kapso_data import KapsoEvent, KapsoExecution, KapsoWorkflow
+from levada.sandbox.kapso_paging import Key, PageRequest, decode_cursor
+
+__all__ = [
+    "Query",
+    "QueryError",
+    "event_filter",
+    "execution_filter",
+    "page_request",
+    "workflow_filter",
+]
+
+Query = Mapping[str, str]
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+_DEFAULT_LIMIT: Final = 20
+_MAX_LIMIT: Final = 100
+_EXECUTION_STATUSES: Final = ("running", "waiting", "ended", "failed", "handoff")
+_WORKFLOW_STATUSES: Final = ("draft", "active", "archived")
+
+
+class QueryError(ValueError):
+    """A parameter that is answered with 400; its text is the answer's `error`."""
+
+
+def page_request(query: Query) -> PageRequest:
+    """Read `limit`, `after` and `before`."""
+    if "after" in query and "before" in query:
+        raise QueryError("after and before cannot be combined")
+    return PageRequest(
+        _limit(query), after=_cursor(query, "after"), before=_cursor(query, "before")
+    )
+
+
+def event_filter(query: Query) -> Callable[[KapsoEvent], bool] | None:
+    """Read `event_type`; None takes every event."""
+    wanted = query.get("event_type")
+    return None if wanted is None else lambda event: event.event_type == wanted
+
+
+def execution_filter(query: Query) -> Callable[[KapsoExecution], bool]:
+    """Read the filters of the executions list; both bounds of `started_at` are inclusive."""
+    _check_choice(query, "status", _EXECUTION_STATUSES)
+    names = ("status", "waiting_reason", "whatsapp_conversation_id")
+    wanted = [(name, query[name]) for name in names if name in query]
+    is_inside = _period(query)
+    return lambda execution: (
+        is_inside(execution.started_at)
+        and all(getattr(execution, name) == value for name, value in wanted)
+    )
+
+
+def workflow_filter(query: Query) -> Callable[[KapsoWorkflow], bool]:
+    """Read the filters of the workflows list; `name_contains` ignores case."""
+    _check_choice(query, "status", _WORKFLOW_STATUSES)
+    status, part = query.get("status"), query.get("name_contains", "").casefold()
+    is_inside = _period(query)
+    return lambda workflow: (
+        is_inside(workflow.created_at)
+        and part in workflow.name.casefold()
+        and status in {None, workflow.status}
+    )
+
+
+def _limit(query: Query) -> int:
+    text = query.get("limit", str(_DEFAULT_LIMIT))
+    limit = int(text) if text.isascii() and text.isdigit() and len(text) < len("1000") else 0
+    if not 1 <= limit <= _MAX_LIMIT:
+        raise QueryError(f"limit must be between 1 and {_MAX_LIMIT}")
+    return limit
+
+
+def _cursor(query: Query, name: str) -> Key | None:
+    if name not in query:
+        return None
+    try:
+        return decode_cursor(query[name])
+    except ValueError as error:
+        raise QueryError(f"{name} is not a valid cursor") from error
+
+
+def _check_choice(query: Query, name: str, choices: tuple[str, ...]) -> None:
+    if query.get(name, choices[0]) not in choices:
+        raise QueryError(f"{name} must be one of {', '.join(choices)}")
+
+
+def _period(query: Query) -> Callable[[datetime], bool]:
+    since, until = _moment(query, "created_after"), _moment(query, "created_before")
+    return lambda time: (since is None or since <= time) and (until is None or time <= until)
+
+
+def _moment(query: Query, name: str) -> datetime | None:
+    if name not in query:
+        return None
+    try:
+        return msgspec.convert(query[name], type=Moment)
+    except msgspec.ValidationError as error:
+        raise QueryError(f"{name} must be an RFC 3339 date-time") from error

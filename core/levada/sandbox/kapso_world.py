@@ -1,0 +1,211 @@
+"""A Kapso project that can be sampled, changed and left to grow."""
+
+from bisect import insort
+from datetime import UTC, datetime, timedelta
+from operator import attrgetter
+from random import Random
+from typing import Any, Final, Literal, Self
+
+from attrs import define, field
+
+from levada.sandbox import kapso_script as script
+from levada.sandbox.kapso_data import KapsoEvent, KapsoExecution, KapsoWorkflow
+from levada.sandbox.world import DEFAULT_START, World, new_uuid, whole_milliseconds
+
+__all__ = ["KapsoWorld"]
+
+_BETWEEN_STARTS: Final = timedelta(seconds=30)
+_KEY: Final = attrgetter("key")
+_OPEN_STATUSES: Final[tuple[script.KapsoStatus, ...]] = ("running", "waiting", "handoff")
+
+
+@define(kw_only=True, eq=False)
+class KapsoWorld(World):
+    """One Kapso project. Build it with `sample`, or empty and then `add_workflow` and so on."""
+
+    project_id: str = field(init=False)
+    workflows: dict[str, KapsoWorkflow] = field(init=False, factory=dict, repr=False)
+    executions: dict[str, KapsoExecution] = field(init=False, factory=dict, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.project_id = new_uuid(self.rng("project"))
+
+    @classmethod
+    def sample(
+        cls,
+        *,
+        workflows: int = 2,
+        executions: int = 12,
+        events: int = 8,
+        open: int = 3,  # noqa: A002 - the opposite of final, as everywhere in this project
+        seed: int = 7,
+        start: datetime = DEFAULT_START,
+    ) -> Self:
+        """Build a project of `executions` in all, each of exactly `events` events.
+
+        An execution starts every 30 seconds from `start` on. `open` of them, anywhere in the
+        list, are running, waiting or handed off in turn; of the others one in five has failed.
+
+        Raises:
+            ValueError: A final execution would have fewer than two events.
+        """
+        if events < 2 and open < executions:  # noqa: PLR2004 - its start and its end
+            raise ValueError("an execution that has ended has at least two events")
+        start = whole_milliseconds(start)
+        world = cls(seed=seed)
+        for number in range(workflows):
+            world.now = start - timedelta(days=workflows - number)
+            world.add_workflow()
+        workflow_ids = list(world.workflows)
+        left_open = sorted(world.rng("open").sample(range(executions), open))
+        for number in range(executions):
+            world.now = start + number * _BETWEEN_STARTS
+            execution = world.add_execution(workflow_ids[number % workflows], events=0)
+            status = _sample_status(number, left_open)
+            world.add_events(execution.id, events - script.CLOSING_LENGTH[status])
+            world._close(execution, status)
+        world.now = max((e.last_event_at for e in world.executions.values()), default=start)
+        return world
+
+    @property
+    def open_executions(self) -> list[KapsoExecution]:
+        """The executions that may still go on, in the order in which they were added."""
+        return [execution for execution in self.executions.values() if not execution.is_final]
+
+    @property
+    def events(self) -> list[KapsoEvent]:
+        """Every event of the project, execution by execution, oldest first in each."""
+        return [event for execution in self.executions.values() for event in execution.events]
+
+    def add_workflow(self, name: str | None = None) -> KapsoWorkflow:
+        """Create an active workflow."""
+        with self.lock:
+            number = len(self.workflows) + 1
+            rng = self.rng(f"workflow {number}")
+            name = name or f"Support flow {number}"
+            workflow = KapsoWorkflow(
+                id=new_uuid(rng),
+                name=name,
+                slug=name.lower().replace(" ", "-"),
+                created_at=self.advance(rng),
+                steps={step: _step(step, rng, x) for x, step in enumerate(script.STEPS)},
+            )
+            self.workflows[workflow.id] = workflow
+            return workflow
+
+    def add_execution(self, workflow_id: str | None = None, *, events: int = 1) -> KapsoExecution:
+        """Start an execution with its first `events`.
+
+        Without an id it is one of the first workflow, which is created if need be.
+        """
+        with self.lock:
+            first = next(iter(self.workflows), None) or self.add_workflow().id
+            rng = self.rng(f"execution {len(self.executions) + 1}")
+            started_at = self.advance(rng)
+            execution = KapsoExecution(
+                id=new_uuid(rng),
+                workflow=self.workflows[workflow_id or first],
+                started_at=started_at,
+                last_event_at=started_at,
+                tracking_id=new_uuid(rng),
+                whatsapp_conversation_id=new_uuid(rng),
+                rng=rng,
+                beats=script.beats(rng),
+            )
+            insort(execution.workflow.executions, execution, key=_KEY)
+            self.executions[execution.id] = execution
+            self.add_events(execution.id, events)
+            return execution
+
+    def add_events(self, execution_id: str, n: int = 1) -> list[KapsoEvent]:
+        """Continue an execution by `n` events; a final one stays final."""
+        with self.lock:
+            execution = self.executions[execution_id]
+            return [self._tell(execution, next(execution.beats)) for _ in range(n)]
+
+    def add_event(
+        self,
+        execution_id: str,
+        event_type: str,
+        *,
+        payload: dict[str, Any] | None = None,
+        step: str | None = None,
+        created_at: datetime | None = None,
+    ) -> KapsoEvent:
+        """Add one event of any type and, with `created_at`, of any time.
+
+        `step` is one of the workflow's; None makes it an event of the whole execution, the status
+        of which stays as it is.
+        """
+        with self.lock:
+            execution = self.executions[execution_id]
+            beat = script.Beat(event_type, step, lambda _: payload or {})
+            time = created_at.astimezone(UTC) if created_at else self.advance(execution.rng)
+            event = execution.event_of(beat, time)
+            self._add(execution, event)
+            return event
+
+    def end(
+        self, execution_id: str, status: Literal["ended", "failed"] = "ended"
+    ) -> list[KapsoEvent]:
+        """End an open execution; its last two events are returned.
+
+        Raises:
+            ValueError: It is final already.
+        """
+        with self.lock:
+            execution = self.executions[execution_id]
+            if execution.is_final:
+                raise ValueError(f"execution {execution_id} is {execution.status} already")
+            return self._close(execution, status)
+
+    def grow(self) -> list[KapsoEvent]:
+        """Let a little time pass: every open execution goes on by one to three events.
+
+        Every third time one of them ends and another one starts. Returns what was added.
+        """
+        with self.lock:
+            self.steps_grown += 1
+            rng = self.rng(f"growth {self.steps_grown}")
+            going_on = self.open_executions
+            grown = [e for x in going_on for e in self.add_events(x.id, rng.randint(1, 3))]
+            if going_on and self.steps_grown % 3 == 0:
+                grown += self.end(rng.choice(going_on).id)
+            if not going_on or self.steps_grown % 3 == 0:
+                workflow_ids = list(self.workflows) or [self.add_workflow().id]
+                grown += self.add_execution(rng.choice(workflow_ids)).events
+            return grown
+
+    def _close(self, execution: KapsoExecution, status: script.KapsoStatus) -> list[KapsoEvent]:
+        step, is_started = execution.current_step, bool(execution.events)
+        last = script.closing(status, step=step, is_started=is_started)
+        return [self._tell(execution, beat) for beat in last]
+
+    def _tell(self, execution: KapsoExecution, beat: script.Beat) -> KapsoEvent:
+        event = execution.event_of(beat, self.advance(execution.rng))
+        self._add(execution, event)
+        execution.follow(beat, event)
+        return event
+
+    def _add(self, execution: KapsoExecution, event: KapsoEvent) -> None:
+        if not execution.events or execution.events[-1].key < event.key:
+            execution.events.append(event)
+        else:
+            insort(execution.events, event, key=_KEY)
+        execution.last_event_at = max(execution.last_event_at, event.created_at)
+        self.now = max(self.now, event.created_at)
+
+
+def _sample_status(number: int, left_open: list[int]) -> script.KapsoStatus:
+    if number in left_open:
+        return _OPEN_STATUSES[left_open.index(number) % len(_OPEN_STATUSES)]
+    return "failed" if number % 5 == 4 else "ended"  # noqa: PLR2004 - the last of every five
+
+
+def _step(identifier: str, rng: Random, column: int) -> dict[str, Any]:
+    return {
+        "id": new_uuid(rng),
+        "identifier": identifier,
+        "stepable_type": script.STEPS[identifier],
+        "position": {"x": 240 * column, "y": 120},
+    }

@@ -1,0 +1,143 @@
+"""What a pipeline is made of: its settings, its sources and its sinks."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+from attrs import field, frozen, validators
+
+from levada.batch import Partition
+from levada.connector import option
+from levada.errors import ConfigError
+from levada.event import Origin
+from levada.selection import Selection
+from levada.sink import Sink
+from levada.source import Source
+
+MIB = 1024 * 1024
+
+
+def _seconds(value: float) -> timedelta:
+    return timedelta(seconds=value)
+
+
+@frozen
+class Settings:
+    """The ``[pipeline]`` table."""
+
+    state: Path = option(
+        default=Path(".levada/pipeline"),
+        help="The folder of the journal; by default `.levada/<file stem>` beside the file.",
+    )
+    poll_interval: timedelta = option(
+        default=_seconds(10), help="With --follow: the pause between two looks at the sources."
+    )
+    concurrency: int = option(
+        default=8,
+        help="How many partitions of a source are read at once.",
+        validator=validators.ge(1),
+    )
+    request_timeout: timedelta = option(
+        default=_seconds(30),
+        help="The whole of one HTTP exchange, from name resolution to last byte.",
+    )
+    shutdown_timeout: timedelta = option(
+        default=_seconds(8), help="How long a stop may take before the process ends itself."
+    )
+    give_up_after: timedelta = option(
+        default=_seconds(30),
+        help="How long `run` waits for a failing sink once everything else is done.",
+    )
+    max_response_bytes: int = option(
+        default=32 * MIB,
+        help="Longest answer of an upstream, decompressed.",
+        validator=validators.ge(1024),
+    )
+    max_event_bytes: int = option(
+        default=MIB,
+        help="Longest event; a longer one becomes a dead letter.",
+        validator=validators.ge(1024),
+    )
+    max_journal_bytes: int = option(
+        default=1024 * MIB,
+        help="Size of the journal at which sources pause.",
+        validator=validators.ge(MIB),
+    )
+    retention: timedelta = option(
+        default=timedelta(hours=24), help="How long delivered events stay in the journal."
+    )
+
+
+@frozen
+class SourceSetup:
+    """A source at its place in a pipeline.
+
+    `account` is part of every event's identity: two sources with equal connector and account
+    read the same events.
+    """
+
+    name: str
+    source: Source
+    account: str
+
+    @classmethod
+    def of(
+        cls, source: Source, *, name: str | None = None, account: str | None = None
+    ) -> "SourceSetup":
+        """Set up *source* under its connector's name and its own identity unless told otherwise."""
+        return cls(name or source.name, source, source.identity() if account is None else account)
+
+    def origin(self, partition: Partition) -> Origin:
+        """Return where the events of *partition* come from."""
+        connector = self.source.name
+        urn = ":".join(quote(part, safe="") for part in (connector, self.account, partition.key))
+        return Origin(connector, self.account, partition.uri or f"urn:levada:{urn}")
+
+
+@frozen
+class SinkSetup:
+    """A sink at its place in a pipeline, with what it wants."""
+
+    name: str
+    sink: Sink
+    selection: Selection = field(factory=Selection)
+
+    @classmethod
+    def of(
+        cls,
+        sink: Sink,
+        *,
+        name: str | None = None,
+        only: Sequence[str] = (),
+        excluded: Sequence[str] = (),
+    ) -> "SinkSetup":
+        """Set up *sink* under its connector's name unless told otherwise."""
+        return cls(name or sink.name, sink, Selection(only, excluded=excluded))
+
+
+@frozen
+class Setup:
+    """A whole pipeline, ready to run. Names are unique among sources and among sinks."""
+
+    sources: Sequence[SourceSetup]
+    sinks: Sequence[SinkSetup]
+    settings: Settings = field(factory=Settings)
+    file: Path | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for what, setups in (("source", self.sources), ("sink", self.sinks)):
+            names = [each.name for each in setups]
+            twice = {name for name in names if names.count(name) > 1}
+            if twice:
+                raise ConfigError(f"two {what}s are named '{min(twice)}'; give one another name")
+        self._check_destinations()
+
+    def _check_destinations(self) -> None:
+        """Refuse two sinks that would write over one another."""
+        taken: dict[tuple[str, str], str] = {}
+        for each in self.sinks:
+            destination = (each.sink.name, each.sink.identity())
+            other = taken.setdefault(destination, each.name)
+            if other != each.name and each.sink.exclusive:
+                raise ConfigError(f"sinks '{other}' and '{each.name}' write to the same place")

@@ -1,0 +1,305 @@
+import asyncio
+import json
+import logging
+import os
+import random
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.doubles import CollectingSink, ScriptedSource, event, events, names, settings
+from levada import Batch, Partition, StateError
+from levada.journal import Cursor, Journal, SourceState
+from levada.setup import SinkSetup, SourceSetup
+
+MIB = 1024 * 1024
+RUN = Partition("run-1")
+WRITER = Path(__file__).parents[1] / "keep_for_ever.py"
+
+
+async def opened(journal: Journal, *sinks: str) -> tuple[SourceState, list[Cursor]]:
+    state = await journal.source(SourceSetup.of(ScriptedSource()), accept_identity_change=False)
+    setups = [SinkSetup.of(CollectingSink(), name=name) for name in sinks]
+    return state, [await journal.cursor(each, accept_identity_change=False) for each in setups]
+
+
+async def delivered(cursor: Cursor, count: int) -> None:
+    """Let a sink get its next *count* events."""
+    found = cursor.next_events(count, 1 << 30)
+    for delivery in await cursor.plan([found], found[-1].seq or 0, 0):
+        await cursor.done(delivery, None, {})
+
+
+def left(journal: Journal) -> list[int]:
+    return [seq for (seq,) in journal.read("SELECT seq FROM event ORDER BY seq")]
+
+
+def changed(folder: Path, statement: str, *values: Any) -> None:
+    """Change the journal behind Levada's back."""
+    with closing(sqlite3.connect(folder / "state" / "state.db", isolation_level=None)) as other:
+        other.execute(statement, values)
+
+
+@pytest.fixture
+def usual_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+async def test_only_the_owner_may_look_into_the_state(tmp_path: Path, usual_umask: None) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        await opened(journal, "archive")
+        folder = tmp_path / "state"
+        modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir()}
+
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert modes == dict.fromkeys(["state.db", "state.db-wal", "state.db-shm", "state.lock"], 0o600)
+
+
+async def test_a_folder_that_cannot_be_made_is_an_error_of_the_state(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file")
+
+    with pytest.raises(StateError, match="cannot be made: File exists"):
+        Journal(settings(tmp_path))
+
+
+async def test_a_refused_journal_is_let_go_of(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "state.db").write_bytes(b"garbage" * 1000)
+
+    for _ in range(2):
+        with pytest.raises(StateError, match="file is not a database"):
+            Journal(settings(tmp_path))
+
+    assert (tmp_path / "state" / "state.db").read_bytes() == b"garbage" * 1000
+
+
+async def test_one_state_serves_one_pipeline_at_a_time(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path)):
+        with pytest.raises(StateError, match=f"in use by process {os.getpid()};"):
+            Journal(settings(tmp_path))
+
+
+async def test_a_journal_keeps_its_name_over_restarts(tmp_path: Path) -> None:
+    uuids = set()
+    for _ in range(2):
+        async with Journal(settings(tmp_path)) as journal:
+            uuids.add(journal.uuid)
+
+    assert len(uuids) == 1
+
+
+async def test_reads_stop_at_the_bytes_they_may_have(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        state, _ = await opened(journal)
+        await state.keep(RUN, Batch([event(number, size=1000) for number in range(1, 9)]))
+
+        found = journal.events_after(2, 100, 2500)
+
+    assert names(found) == names(events(3, 5))
+
+
+async def test_a_damaged_event_is_named_and_never_given_out(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        state, _ = await opened(journal)
+        await state.keep(RUN, Batch(events(1, 3)))
+    changed(tmp_path, "UPDATE event SET raw = ? WHERE seq = 2", b'{"n":7}')
+
+    async with Journal(settings(tmp_path)) as journal:
+        with pytest.raises(StateError, match="event 2 in the journal is damaged"):
+            journal.events_after(0, 10, 10_000)
+
+
+async def test_a_damaged_file_is_an_error_of_the_state(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        state, _ = await opened(journal)
+        await state.keep(RUN, Batch([event(number, size=3000) for number in range(1, 100)]))
+    path = tmp_path / "state" / "state.db"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: 20 * 4096] + os.urandom(len(whole) - 20 * 4096))
+
+    async with Journal(settings(tmp_path)) as journal:
+        with pytest.raises(StateError, match=r"state\.db"):
+            journal.events_after(0, 1000, 1 << 30)
+
+
+async def test_numbers_go_on_after_everything_was_pruned(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path, retention=timedelta(0))) as journal:
+        state, _ = await opened(journal)
+        await state.keep(RUN, Batch(events(1, 5)))
+        await journal.prune(early=True)
+        assert left(journal) == []
+
+    async with Journal(settings(tmp_path)) as journal:
+        state, _ = await opened(journal)
+        await state.keep(RUN, Batch(events(6, 7)))
+
+        assert left(journal) == [6, 7]
+
+
+async def test_delivered_events_stay_until_their_retention_is_over(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path, retention=timedelta(hours=24))) as journal:
+        state, (archive,) = await opened(journal, "archive")
+        await state.keep(RUN, Batch(events(1, 3)))
+        await delivered(archive, 3)
+        changed(tmp_path, "UPDATE event SET kept_at = ? WHERE seq < 3", time.time() - 25 * 3600)
+
+        pruned = await journal.prune()
+
+        assert (pruned, left(journal)) == (2, [3])
+
+
+async def test_pruning_waits_for_the_slowest_sink(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        state, (fast, slow) = await opened(journal, "fast", "slow")
+        await state.keep(RUN, Batch(events(1, 5)))
+        await delivered(fast, 5)
+        await delivered(slow, 2)
+
+        await journal.prune(early=True)
+
+        assert left(journal) == [3, 4, 5]
+
+
+async def test_pruning_waits_for_a_delivery_under_way(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        state, (archive,) = await opened(journal, "archive")
+        await state.keep(RUN, Batch(events(1, 5)))
+        found = archive.next_events(5, 10_000)
+        first, second = await archive.plan([found[:3], found[3:]], 5, 0)
+        await archive.done(second, None, {})
+
+        await journal.prune(early=True)
+        waiting = left(journal)
+        await archive.done(first, None, {})
+        await journal.prune(early=True)
+
+        assert (waiting, left(journal)) == ([1, 2, 3, 4, 5], [])
+
+
+async def test_a_sink_that_was_removed_holds_nothing_back(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        state, _ = await opened(journal, "removed")
+        await state.keep(RUN, Batch(events(1, 5)))
+
+    async with Journal(settings(tmp_path)) as journal:
+        _, (archive,) = await opened(journal, "archive")
+        await delivered(archive, 5)
+        await journal.prune(early=True)
+
+        assert left(journal) == []
+
+
+async def fill(state: SourceState, journal: Journal) -> None:
+    number = 1
+    while journal.fill() < 1:
+        batch = [event(each, size=50_000) for each in range(number, number + 5)]
+        await state.keep(RUN, Batch(batch))
+        number += 5
+
+
+async def test_a_full_journal_makes_room_of_what_was_delivered(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path, max_journal_bytes=MIB)) as journal:
+        state, (archive,) = await opened(journal, "archive")
+        await fill(state, journal)
+        await delivered(archive, 15)
+
+        await asyncio.wait_for(state.room(), 1)
+
+        assert journal.fill() < 0.5
+        assert left(journal)[0] == 16
+
+
+async def test_a_full_journal_makes_sources_wait_until_a_sink_moves_on(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path, max_journal_bytes=MIB)) as journal:
+        state, (archive,) = await opened(journal, "archive")
+        await fill(state, journal)
+        waiting = asyncio.create_task(state.room())
+        await asyncio.wait([waiting], timeout=0.1)
+        assert not waiting.done()
+
+        await delivered(archive, 10)
+
+        await asyncio.wait_for(waiting, 2)
+
+
+async def test_a_filling_journal_names_the_sink_that_holds_it_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Journal(settings(tmp_path, max_journal_bytes=2 * MIB)) as journal:
+        state, (fast, _) = await opened(journal, "fast", "slow")
+        with caplog.at_level(logging.WARNING):
+            await state.keep(RUN, Batch([event(each, size=100_000) for each in range(12)]))
+            await delivered(fast, 12)
+            await state.room()
+            await state.room()
+
+    (record,) = caplog.records
+    assert record.getMessage().endswith("sink 'slow' holds it back")
+
+
+def keep_until_killed(folder: Path) -> None:
+    """Let another process keep events, and kill it at any moment after the first."""
+    with subprocess.Popen(
+        [sys.executable, str(WRITER), str(folder)], stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        time.sleep(random.uniform(0, 0.08))  # noqa: S311  # any moment will do
+        writer.send_signal(signal.SIGKILL)
+
+
+async def test_events_and_position_are_there_together_or_not_at_all(tmp_path: Path) -> None:
+    for _ in range(8):
+        await asyncio.to_thread(keep_until_killed, tmp_path)
+
+        async with Journal(settings(tmp_path)) as journal:
+            ((kept, position),) = journal.read(
+                "SELECT (SELECT count(*) FROM event), position FROM partition"
+            )
+            (checkpoint,) = journal.read("SELECT position FROM source")
+            assert json.loads(position) == kept
+            assert json.loads(checkpoint[0]) <= kept
+
+
+async def test_events_whose_keeper_did_not_wait_are_not_passed_over(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        state, (archive,) = await opened(journal, "archive")
+        await state.keep(RUN, Batch(events(1, 2)))
+        abandoned = asyncio.ensure_future(state.keep(RUN, Batch(events(3, 4))))
+        abandoned.cancel()
+        await state.keep(RUN, Batch(events(5, 6)))
+
+        found = archive.next_events(100, MIB)
+
+    assert names(found) == names(events(1, 6))
+
+
+async def test_a_group_that_failed_leaves_nothing_for_sinks(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        state, (archive,) = await opened(journal, "archive")
+        await state.keep(RUN, Batch(events(1, 2)))
+        lost = state.keep(RUN, Batch(events(3, 4)))
+        broken = journal.write(lambda connection: connection.execute("INSERT INTO nothing"))
+        await asyncio.gather(lost, broken, return_exceptions=True)
+        await state.keep(RUN, Batch(events(5, 6)))
+
+        found = archive.next_events(100, MIB)
+
+    assert [(each.id, each.seq) for each in found] == [
+        ("evt-1", 1),
+        ("evt-2", 2),
+        ("evt-5", 3),
+        ("evt-6", 4),
+    ]

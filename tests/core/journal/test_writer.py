@@ -1,0 +1,140 @@
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from levada import StateError
+from levada.journal.writer import Writer
+
+Insert = Callable[[sqlite3.Connection], int]
+
+
+@pytest.fixture
+async def writer(tmp_path: Path) -> AsyncIterator[Writer]:
+    connection = sqlite3.connect(tmp_path / "db", isolation_level=None, check_same_thread=False)
+    connection.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (n INTEGER UNIQUE);")
+    writer = Writer(connection)
+    yield writer
+    await writer.close()
+    connection.close()
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Callable[[], list[int]]:
+    def numbers() -> list[int]:
+        with closing(sqlite3.connect(tmp_path / "db")) as connection:
+            return [n for (n,) in connection.execute("SELECT n FROM t ORDER BY rowid")]
+
+    return numbers
+
+
+def insert(number: int) -> Insert:
+    def write(connection: sqlite3.Connection) -> int:
+        connection.execute("INSERT INTO t VALUES (?)", (number,))
+        return number
+
+    return write
+
+
+def broken(connection: sqlite3.Connection) -> int:
+    raise ValueError("a mistake of ours")
+
+
+async def test_a_write_gives_its_result_once_others_can_see_it(
+    writer: Writer, stored: Callable[[], list[int]]
+) -> None:
+    result = await writer.submit(insert(7))
+
+    assert (result, stored()) == (7, [7])
+
+
+async def test_nothing_is_visible_before_the_commit(
+    writer: Writer, stored: Callable[[], list[int]]
+) -> None:
+    future = writer.submit(insert(1))
+
+    assert stored() == []
+    await future
+
+
+async def test_writes_happen_in_the_order_they_were_made(
+    writer: Writer, stored: Callable[[], list[int]]
+) -> None:
+    order: list[int] = []
+    futures = [writer.submit(insert(number)) for number in range(1000)]
+    for future in futures:
+        future.add_done_callback(lambda done: order.append(done.result()))
+
+    await asyncio.gather(*futures)
+
+    assert stored() == order == list(range(1000))
+
+
+async def test_one_failing_write_fails_its_whole_group(
+    writer: Writer, stored: Callable[[], list[int]]
+) -> None:
+    group = [writer.submit(insert(1)), writer.submit(broken)]
+
+    outcomes = await asyncio.gather(*group, return_exceptions=True)
+
+    assert [type(outcome) for outcome in outcomes] == [ValueError, ValueError]
+    assert stored() == []
+
+
+async def test_writes_after_a_failed_group_work(
+    writer: Writer, stored: Callable[[], list[int]]
+) -> None:
+    with pytest.raises(ValueError, match="a mistake of ours"):
+        await writer.submit(broken)
+
+    await writer.submit(insert(2))
+
+    assert stored() == [2]
+
+
+async def test_what_sqlite_refuses_is_an_error_of_the_state(writer: Writer) -> None:
+    await writer.submit(insert(1))
+
+    with pytest.raises(StateError, match=r"cannot be written: UNIQUE .* nothing was lost"):
+        await writer.submit(insert(1))
+
+
+async def test_a_write_whose_waiter_gave_up_is_made_all_the_same(
+    writer: Writer, stored: Callable[[], list[int]]
+) -> None:
+    future = writer.submit(insert(1))
+    future.cancel()
+
+    await writer.submit(insert(2))
+
+    assert stored() == [1, 2]
+
+
+async def test_closing_finishes_what_is_queued(
+    writer: Writer, stored: Callable[[], list[int]]
+) -> None:
+    futures = [writer.submit(insert(number)) for number in range(50)]
+
+    await writer.close()
+
+    assert stored() == list(range(50))
+    assert all(future.done() for future in futures)
+
+
+async def test_a_journal_that_cannot_begin_fails_all_that_waits(
+    writer: Writer, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        writes = [writer.submit(insert(1)), writer.submit(insert(2))]
+        writer._connection.execute("PRAGMA busy_timeout = 0")
+
+        outcomes = await asyncio.gather(*writes, return_exceptions=True)
+
+        other.execute("ROLLBACK")
+    assert [str(outcome) for outcome in outcomes] == 2 * [
+        "the journal cannot be written: database is locked; nothing was lost"
+    ]

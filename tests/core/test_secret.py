@@ -1,0 +1,188 @@
+import copy
+import json
+import logging
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+from levada import ApiKey, ConfigError, Secret
+from levada.secret import scrub
+
+VALUE = "s3cr3t-value"
+
+
+@frozen
+class Holder:
+    key: Secret
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        str,
+        repr,
+        "{}".format,
+        "{!r:>20}".format,
+        lambda secret: f"{secret:.3}",
+        lambda secret: "%s %r" % (secret, secret),  # noqa: UP031  # what logging does
+        lambda secret: repr([secret]),
+        lambda secret: repr(Holder(secret)),
+        lambda secret: repr(ApiKey("X-API-Key", secret)),
+        lambda secret: repr(vars(type(secret))),
+    ],
+    ids=["str", "repr", "format", "padded", "f-string", "percent", "list", "attrs", "key", "vars"],
+)
+def test_a_secret_never_shows_itself(show: Callable[[Secret], str]) -> None:
+    shown = show(Secret(VALUE))
+
+    assert VALUE not in shown
+
+
+def test_a_secret_is_not_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("levada").warning("key %s", Secret(VALUE))
+
+    assert caplog.messages == ["key [redacted]"]
+
+
+def test_a_secret_shows_itself_when_asked() -> None:
+    assert Secret(VALUE).reveal() == VALUE
+
+
+@pytest.mark.parametrize(
+    "leave", [pickle.dumps, copy.copy, copy.deepcopy], ids=lambda f: f.__name__
+)
+def test_a_secret_cannot_leave_in_bulk(leave: Callable[[Secret], object]) -> None:
+    with pytest.raises(TypeError, match="cannot be pickled or copied"):
+        leave(Secret(VALUE))
+
+
+def test_a_secret_is_no_json_and_no_key() -> None:
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        json.dumps(Secret(VALUE))
+    with pytest.raises(TypeError, match="unhashable"):
+        {Secret(VALUE)}
+
+
+def test_equal_secrets_are_equal() -> None:
+    assert Secret("ü") == Secret("ü", origin="elsewhere")
+    assert Secret("a") != Secret("b")
+    assert Secret("a") != "a"
+
+
+def test_a_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACME_KEY", VALUE)
+
+    secret = Secret.env("ACME_KEY")
+
+    assert secret.reveal() == VALUE
+    assert secret.origin == "environment variable ACME_KEY"
+
+
+@pytest.mark.parametrize("value", [None, ""], ids=["unset", "empty"])
+def test_a_variable_that_says_nothing_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    monkeypatch.delenv("ACME_KEY", raising=False)
+    if value is not None:
+        monkeypatch.setenv("ACME_KEY", value)
+
+    with pytest.raises(ConfigError, match="environment variable ACME_KEY is not set"):
+        Secret.env("ACME_KEY")
+
+
+def private(path: Path, content: bytes) -> Path:
+    path.touch(mode=0o600)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_file_is_read_less_one_newline(tmp_path: Path) -> None:
+    path = private(tmp_path / "key", f"{VALUE}\n\n".encode())
+
+    assert Secret.file(path).reveal() == f"{VALUE}\n"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660], ids=oct)
+def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+    path = private(tmp_path / "key", VALUE.encode())
+    path.chmod(mode)
+
+    with pytest.raises(ConfigError) as caught:
+        Secret.file(path)
+
+    assert str(caught.value) == f"secret file {path} can be read by others; run: chmod 600 {path}"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "is empty"), (b"\n", "is empty"), (b"\xff\xfe", "not UTF-8 text")],
+    ids=["empty", "newline", "binary"],
+)
+def test_a_file_without_a_value_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        Secret.file(private(tmp_path / "key", content))
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        Secret.file(tmp_path / "nowhere")
+
+
+def command(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def test_a_command_gives_what_it_prints() -> None:
+    assert Secret.command(command(f"print('{VALUE}')")).reveal() == VALUE
+
+
+@pytest.mark.parametrize(
+    ("argv", "reason"),
+    [
+        (command("print()"), "printed nothing"),
+        (command(f"print('{VALUE}'); raise SystemExit(3)"), "exited 3"),
+        (command("import os; os.write(1, b'\\xff')"), "UnicodeDecodeError"),
+        (["/no/such/command"], "FileNotFoundError"),
+    ],
+    ids=["nothing", "failed", "binary", "missing"],
+)
+def test_a_command_that_gives_nothing_is_refused_without_what_it_printed(
+    argv: list[str], reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=reason) as caught:
+        Secret.command(argv)
+
+    assert VALUE not in str(caught.value)
+
+
+def test_a_value_that_was_rotated_is_read_again(tmp_path: Path) -> None:
+    path = private(tmp_path / "key", b"old")
+    secret = Secret.file(path)
+    unchanged = secret.reload()
+
+    path.write_bytes(b"new")
+
+    assert (unchanged, secret.reload(), secret.reveal()) == (False, True, "new")
+
+
+def test_a_value_that_can_no_longer_be_read_stays(tmp_path: Path) -> None:
+    path = private(tmp_path / "key", b"old")
+    secret = Secret.file(path)
+
+    path.unlink()
+
+    assert (secret.reload(), secret.reveal()) == (False, "old")
+
+
+def test_a_value_given_by_the_program_cannot_be_read_again() -> None:
+    assert not Secret(VALUE).reload()
+
+
+def test_scrubbing_replaces_the_longest_first() -> None:
+    secrets = [Secret("abc"), Secret("abcdef"), Secret("")]
+
+    assert scrub("abcdef abc ab", secrets) == "[redacted] [redacted] ab"

@@ -1,0 +1,125 @@
+"""`levada check`: everything wrong at once, then one request a source and nothing that delivers."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from integration.test_cli_process import Desk
+from levada.sandbox import KapsoWorld, Receiver, Sandbox
+
+MISTAKES = """\
+[sources.kapso]
+base_url = "{url}"
+page_sise = 3
+window = 10
+api_key = "my-own-key"
+
+[sinks.webhok]
+url = "x"
+
+[sinks.file]
+"""
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox.in_thread(kapso=KapsoWorld.sample(executions=3), stevora=None) as running:
+        yield running
+
+
+@pytest.fixture
+def desk(tmp_path: Path, sandbox: Sandbox) -> Desk:
+    return Desk(tmp_path, {"KAPSO_API_KEY": sandbox.kapso_key})
+
+
+def test_five_mistakes_are_told_at_once_without_a_request(desk: Desk, sandbox: Sandbox) -> None:
+    desk.write("p.toml", MISTAKES.format(url=sandbox.kapso.url))
+
+    done = desk.run("check", "p.toml")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    *problems, total = done.stderr.splitlines()
+    assert [problem.split(" ")[0] for problem in problems] == [
+        "p.toml:3:",
+        "p.toml:4:",
+        "p.toml:5:",
+        "p.toml:7:",
+        "p.toml:10:",
+    ]
+    assert total == "5 problems"
+    assert "my-own-key" not in done.stderr
+    assert sandbox.kapso.requests == []
+
+
+def test_asks_every_connector_and_leaves_no_mark(desk: Desk, sandbox: Sandbox) -> None:
+    with Receiver.in_thread() as receiver:
+        desk.write(
+            "p.toml",
+            f'[sources.kapso]\nbase_url = "{sandbox.kapso.url}"\n'
+            '[sinks.file]\npath = "out/events"\n'
+            f'[sinks.webhook]\nurl = "{receiver.url}"\n[sinks.stdout]\n',
+        )
+
+        done = desk.run("check", "p.toml")
+
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert done.returncode == 0
+    assert [line[:2] for line in lines] == [
+        ["ok", "config"],
+        ["ok", "kapso"],
+        ["ok", "file"],
+        ["ok", "webhook"],
+        ["ok", "stdout"],
+    ]
+    assert lines[1][2] == "GET"
+    assert lines[1][4] == "200"
+    assert len(sandbox.kapso.requests) <= 2  # the workflows, and the executions of the first
+    assert receiver.deliveries == []
+    assert [path.name for path in desk.folder.iterdir()] == ["p.toml"]
+
+
+def test_a_source_of_named_executions_is_asked_for_one(desk: Desk, sandbox: Sandbox) -> None:
+    key = next(iter(sandbox.kapso.world.executions))
+    desk.write(
+        "p.toml",
+        f'[sources.kapso]\nbase_url = "{sandbox.kapso.url}"\nexecutions = ["{key}"]\n'
+        "[sinks.stdout]\n",
+    )
+
+    done = desk.run("check", "p.toml")
+
+    assert f"{key}/events 200" in done.stdout
+    assert len(sandbox.kapso.requests) == 1
+
+
+def test_offline_asks_nobody(desk: Desk, sandbox: Sandbox) -> None:
+    desk.write("p.toml", f'[sources.kapso]\nbase_url = "{sandbox.kapso.url}"\n[sinks.stdout]\n')
+
+    done = desk.run("check", "p.toml", "--offline")
+
+    assert (done.returncode, done.stdout) == (0, "ok  config  1 source, 1 sink\n")
+    assert sandbox.kapso.requests == []
+
+
+def test_what_fails_is_marked_and_decides_the_exit_code(desk: Desk, sandbox: Sandbox) -> None:
+    with Receiver.in_thread() as receiver:
+        port = receiver.port
+    (desk.folder / "taken").write_text("")
+    desk.write(
+        "p.toml",
+        f'[sources.kapso]\nbase_url = "{sandbox.kapso.url}"\n'
+        f'[sinks.webhook]\nurl = "http://127.0.0.1:{port}"\n'
+        '[sinks.file]\npath = "taken/events"\n',
+    )
+
+    done = desk.run("check", "p.toml", "--json", KAPSO_API_KEY="wrong")
+
+    _, kapso, webhook, file = json.loads(done.stdout)
+    assert done.returncode == 4
+    assert not kapso["ok"]
+    assert "environment variable KAPSO_API_KEY" in kapso["text"]
+    assert webhook["text"] == f"127.0.0.1 port {port} cannot be reached: connection refused"
+    assert webhook["exit_code"] == 75
+    assert (file["exit_code"], "is no folder" in file["text"]) == (74, True)

@@ -1,0 +1,129 @@
+"""`levada status` and `levada enable`: what the journal says, also while a run goes on."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration.test_cli_process import Desk, until
+from integration.test_cli_run import pipeline, stop
+from levada.sandbox import KapsoWorld, Receiver, Sandbox
+
+EVENTS = 6 * 8
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    world = KapsoWorld.sample(executions=6, open=2)
+    with Sandbox.in_thread(kapso=world, stevora=None) as running:
+        yield running
+
+
+@pytest.fixture
+def desk(tmp_path: Path, sandbox: Sandbox) -> Desk:
+    return Desk(tmp_path, {"KAPSO_API_KEY": sandbox.kapso_key})
+
+
+def accounts(status: dict[str, Any]) -> dict[str, bool]:
+    names = ("delivered", "pending", "dead", "dropped", "filtered")
+    return {
+        sink["name"]: sink["fetched"] == sum(sink[name] for name in names)
+        for sink in status["sinks"]
+    }
+
+
+def test_says_that_nothing_ran_yet(desk: Desk, sandbox: Sandbox) -> None:
+    desk.write("p.toml", pipeline(sandbox, "[sinks.stdout]"))
+
+    words, data = desk.run("status", "p.toml"), desk.run("status", "p.toml", "--json")
+
+    assert (words.returncode, data.returncode) == (0, 0)
+    assert "has not run yet" in words.stdout
+    assert json.loads(data.stdout) == {"path": None, "sources": [], "sinks": []}
+    assert [path.name for path in desk.folder.iterdir()] == ["p.toml"]
+
+
+def test_needs_no_key(desk: Desk, sandbox: Sandbox) -> None:
+    desk.write("p.toml", pipeline(sandbox, "[sinks.stdout]"))
+
+    assert desk.run("status", "p.toml", KAPSO_API_KEY="").returncode == 0
+
+
+def test_accounts_for_every_event(desk: Desk, sandbox: Sandbox) -> None:
+    with Receiver.in_thread(answers=lambda _: (500, {}, 0.0)) as receiver:
+        sinks = (
+            '[sinks.file]\npath = "events.jsonl"\nexcept = "step.*"\n'
+            f'[sinks.hook]\nuse = "webhook"\nurl = "{receiver.url}"\n'
+            '[sinks.bad]\nuse = "webhook"\nschedule = ["0s"]\n'
+            f'url = "{receiver.url}/bad"\nonly = "run.*"'
+        )
+        desk.write("p.toml", pipeline(sandbox, sinks, 'give_up_after = "300ms"'))
+        desk.run("run", "p.toml")
+
+        status = json.loads(desk.run("status", "p.toml", "--json").stdout)
+        words = desk.run("status", "p.toml").stdout
+
+    sinks_by_name = {sink["name"]: sink for sink in status["sinks"]}
+    assert accounts(status) == {"bad": True, "file": True, "hook": True}
+    assert {sink["fetched"] for sink in status["sinks"]} == {EVENTS}
+    assert sinks_by_name["file"]["filtered"] > 0
+    assert sinks_by_name["hook"]["pending"] == EVENTS
+    assert sinks_by_name["bad"]["dead"] > 0
+    assert any(each["attempts"] for each in sinks_by_name["hook"]["outstanding"])
+    assert status["sources"][0]["partitions"]["open"] == 2
+    assert "!!  hook: " in words
+
+
+def test_works_while_a_run_goes_on(desk: Desk, sandbox: Sandbox) -> None:
+    desk.write("p.toml", pipeline(sandbox, '[sinks.file]\npath = "events.jsonl"'))
+    running = desk.start("run", "p.toml", "--follow")
+    path = desk.folder / "events.jsonl"
+    until(lambda: path.exists() and len(desk.ids("events.jsonl")) == EVENTS)
+
+    done = desk.run("status", "p.toml", "--json")
+
+    stop(running)
+    assert done.returncode == 0
+    assert accounts(json.loads(done.stdout)) == {"file": True}
+
+
+def test_names_what_is_not_in_the_file_any_more(desk: Desk, sandbox: Sandbox) -> None:
+    desk.write("p.toml", pipeline(sandbox, '[sinks.old]\nuse = "file"\npath = "old"'))
+    desk.run("run", "p.toml")
+    desk.write("p.toml", pipeline(sandbox, '[sinks.new]\nuse = "file"\npath = "new"'))
+
+    assert "!!  old is not in p.toml any more" in desk.run("status", "p.toml").stdout
+
+
+def test_a_damaged_journal_exits_6(desk: Desk, sandbox: Sandbox) -> None:
+    desk.write("p.toml", pipeline(sandbox, "[sinks.stdout]"))
+    desk.run("run", "p.toml")
+    (desk.folder / ".levada/p/state.db").write_bytes(b"not a journal, whatever it was")
+
+    done = desk.run("status", "p.toml")
+
+    assert done.returncode == 6
+    assert "state.db" in done.stderr
+
+
+def test_enable_refuses_a_name_that_is_not_there(desk: Desk, sandbox: Sandbox) -> None:
+    desk.write("p.toml", pipeline(sandbox, "[sinks.stdout]"))
+
+    done = desk.run("enable", "p.toml", "hook")
+
+    assert done.returncode == 2
+    assert done.stderr == "levada: p.toml has no sink 'hook'; its sinks: stdout\n"
+
+
+def test_enable_waits_for_no_run(desk: Desk, sandbox: Sandbox) -> None:
+    desk.write("p.toml", pipeline(sandbox, '[sinks.file]\npath = "events.jsonl"'))
+    running = desk.start("run", "p.toml", "--follow")
+    until((desk.folder / "events.jsonl").exists)
+
+    done = desk.run("enable", "p.toml", "file")
+
+    stop(running)
+    assert done.returncode == 6
+    assert "in use by process" in done.stderr
