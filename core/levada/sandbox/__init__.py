@@ -5,16 +5,16 @@
 """
 
 from levada.sandbox.http import RecordedRequest, Response
-from levada.sandbox.kapso import KapsoServer
-from levada.sandbox.kapso_data import KapsoEvent, KapsoExecution, KapsoWorkflow
-from levada.sandbox.kapso_world import KapsoWorld
+from levada.sandbox.kapso.api import KapsoServer
+from levada.sandbox.kapso.data import KapsoEvent, KapsoExecution, KapsoWorkflow
+from levada.sandbox.kapso.world import KapsoWorld
 from levada.sandbox.limits import RateLimit
 from levada.sandbox.receiver import Answer, Delivery, Receiver
 from levada.sandbox.sandbox import Sandbox
 from levada.sandbox.server import Server
-from levada.sandbox.stevora import StevoraServer
-from levada.sandbox.stevora_data import StevoraDefinition, StevoraEvent, StevoraRun
-from levada.sandbox.stevora_world import StevoraWorld
+from levada.sandbox.stevora.api import StevoraServer
+from levada.sandbox.stevora.data import StevoraDefinition, StevoraEvent, StevoraRun
+from levada.sandbox.stevora.world import StevoraWorld
 from levada.sandbox.threads import run_in_thread
 
 __all__ = [

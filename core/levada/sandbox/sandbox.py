@@ -7,11 +7,11 @@ from typing import Any, Self
 
 from attrs import define, field
 
-from levada.sandbox.kapso import KapsoServer
-from levada.sandbox.kapso_world import KapsoWorld
+from levada.sandbox.kapso.api import KapsoServer
+from levada.sandbox.kapso.world import KapsoWorld
 from levada.sandbox.limits import RateLimit
-from levada.sandbox.stevora import StevoraServer
-from levada.sandbox.stevora_world import StevoraWorld
+from levada.sandbox.stevora.api import StevoraServer
+from levada.sandbox.stevora.world import StevoraWorld
 from levada.sandbox.threads import run_in_thread
 
 __all__ = ["Sandbox"]

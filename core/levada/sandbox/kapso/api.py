@@ -13,8 +13,8 @@ import msgspec
 from attrs import define, evolve, field
 
 from levada.sandbox.http import RecordedRequest, Response, json_response, raw_json_response
-from levada.sandbox.kapso_paging import page_of
-from levada.sandbox.kapso_query import (
+from levada.sandbox.kapso.paging import page_of
+from levada.sandbox.kapso.query import (
     Query,
     QueryError,
     event_filter,
@@ -22,8 +22,8 @@ from levada.sandbox.kapso_query import (
     page_request,
     workflow_filter,
 )
-from levada.sandbox.kapso_rows import execution_detail, execution_row, workflow_row
-from levada.sandbox.kapso_world import KapsoWorld
+from levada.sandbox.kapso.rows import execution_detail, execution_row, workflow_row
+from levada.sandbox.kapso.world import KapsoWorld
 from levada.sandbox.limits import RateLimit
 from levada.sandbox.server import Server
 

@@ -6,8 +6,8 @@ from typing import Any, Final, TypeVar, get_args
 from attrs import frozen
 
 from levada.sandbox.http import RecordedRequest
-from levada.sandbox.stevora_data import StevoraRun
-from levada.sandbox.stevora_script import StevoraStatus
+from levada.sandbox.stevora.data import StevoraRun
+from levada.sandbox.stevora.script import StevoraStatus
 
 __all__ = ["PageRequest", "QueryError", "page_request", "run_filter"]
 

@@ -6,8 +6,8 @@ from typing import Annotated, Final
 
 import msgspec
 
-from levada.sandbox.kapso_data import KapsoEvent, KapsoExecution, KapsoWorkflow
-from levada.sandbox.kapso_paging import Key, PageRequest, decode_cursor
+from levada.sandbox.kapso.data import KapsoEvent, KapsoExecution, KapsoWorkflow
+from levada.sandbox.kapso.paging import Key, PageRequest, decode_cursor
 
 __all__ = [
     "Query",

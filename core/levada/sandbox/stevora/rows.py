@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import Any
 
-from levada.sandbox.stevora_data import StevoraRun, StevoraStepRun
-from levada.sandbox.stevora_script import STEPS
+from levada.sandbox.stevora.data import StevoraRun, StevoraStepRun
+from levada.sandbox.stevora.script import STEPS
 from levada.sandbox.world import rfc3339
 
 __all__ = ["run_detail", "run_row"]

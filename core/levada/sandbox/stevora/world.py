@@ -7,8 +7,8 @@ from typing import Any, Final, Literal, Self
 
 from attrs import define, field
 
-from levada.sandbox import stevora_script as script
-from levada.sandbox.stevora_data import StevoraDefinition, StevoraEvent, StevoraRun, new_id
+from levada.sandbox.stevora import script
+from levada.sandbox.stevora.data import StevoraDefinition, StevoraEvent, StevoraRun, new_id
 from levada.sandbox.world import DEFAULT_START, World, whole_milliseconds
 
 __all__ = ["StevoraWorld"]

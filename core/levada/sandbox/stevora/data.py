@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from attrs import define, field, frozen
 
-from levada.sandbox.stevora_script import Beat, StevoraStatus
+from levada.sandbox.stevora.script import Beat, StevoraStatus
 from levada.sandbox.world import rfc3339
 
 __all__ = ["StevoraDefinition", "StevoraEvent", "StevoraRun", "StevoraStepRun", "new_id"]

@@ -14,9 +14,9 @@ from attrs import define, field
 
 from levada.sandbox.http import RecordedRequest, Response, json_response, raw_json_response
 from levada.sandbox.server import Server
-from levada.sandbox.stevora_query import PageRequest, QueryError, page_request, run_filter
-from levada.sandbox.stevora_rows import run_detail, run_row
-from levada.sandbox.stevora_world import StevoraWorld
+from levada.sandbox.stevora.query import PageRequest, QueryError, page_request, run_filter
+from levada.sandbox.stevora.rows import run_detail, run_row
+from levada.sandbox.stevora.world import StevoraWorld
 
 __all__ = ["StevoraServer"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from levada.sandbox.kapso_data import KapsoExecution, KapsoWorkflow
+from levada.sandbox.kapso.data import KapsoExecution, KapsoWorkflow
 from levada.sandbox.world import rfc3339
 
 __all__ = ["execution_detail", "execution_row", "workflow_row"]

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 from attrs import define, field, frozen
 
-from levada.sandbox.kapso_script import Beat, KapsoStatus
+from levada.sandbox.kapso.script import Beat, KapsoStatus
 from levada.sandbox.world import new_uuid, rfc3339
 
 __all__ = ["KapsoEvent", "KapsoExecution", "KapsoWorkflow"]

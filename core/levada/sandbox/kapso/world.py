@@ -8,8 +8,8 @@ from typing import Any, Final, Literal, Self
 
 from attrs import define, field
 
-from levada.sandbox import kapso_script as script
-from levada.sandbox.kapso_data import KapsoEvent, KapsoExecution, KapsoWorkflow
+from levada.sandbox.kapso import script
+from levada.sandbox.kapso.data import KapsoEvent, KapsoExecution, KapsoWorkflow
 from levada.sandbox.world import DEFAULT_START, World, new_uuid, whole_milliseconds
 
 __all__ = ["KapsoWorld"]

@@ -1,0 +1,1 @@
+"""A Kapso of our own: its API over a deterministic world."""

@@ -1,0 +1,1 @@
+"""A Stevora of our own: its API over a deterministic world."""
