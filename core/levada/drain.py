@@ -2,14 +2,13 @@
 
 import asyncio
 import logging
-import random
 import time
-from datetime import timedelta
 
 from attrs import define
 
 from levada._json import Json
 from levada.batch import Delivery
+from levada.brake import Brake
 from levada.errors import (
     Closed,
     ConfigError,
@@ -27,10 +26,9 @@ from levada.host import Host, HostContext
 from levada.journal import Cursor, Outstanding
 from levada.planner import Planner
 from levada.report import Condition, SinkReport
-from levada.retry import backoff
 from levada.setup import SinkSetup
 
-log = logging.getLogger("levada.drain")
+log: logging.Logger = logging.getLogger("levada.drain")
 
 MOST_CRASHES = 5  # of one plugin in a row, before it is taken to be broken
 
@@ -54,9 +52,9 @@ class Drain:
         self, setup: SinkSetup, cursor: Cursor, host: Host, changed: asyncio.Event
     ) -> None:
         self.setup = setup
-        self.tally = Tally()
+        self.tally: Tally = Tally()
         self.condition: Condition = "active"
-        self.reason = ""
+        self.reason: str = ""
         """Why the sink is failing, closed, disabled or stopped."""
         self.error: LevadaError | None = None
         """What stopped it."""
@@ -68,9 +66,7 @@ class Drain:
         self._changed = changed
         self._wake = asyncio.Event()
         self._running: dict[asyncio.Task[None], Outstanding] = {}
-        self._held_until = 0.0
-        self._asked_until = 0.0  # how much of that the other side asked for
-        self._failures = 0  # in a row, over all deliveries
+        self._brake = Brake(setup.sink.lanes)
         self._crashes = 0
         self._open = False
         self._ready = False
@@ -134,8 +130,7 @@ class Drain:
                 self._open = True
             held: object = await self._sink.resume(self._cursor.receipt, self._ctx)
         except Retry as retry:
-            self._fail(str(retry))
-            self._hold(retry.after or timedelta(0))
+            self._fail(Retry(str(retry), after=retry.after, everywhere=True))
         except Failure as failure:
             if not self._open:
                 raise ConfigError(f"sink '{self.setup.name}': {failure}") from failure
@@ -172,7 +167,7 @@ class Drain:
             while not (self.finished or self._stopping):
                 self._wake.clear()
                 looked_at = time.monotonic()
-                held = looked_at < self._held_until
+                held = self._brake.held()
                 if self._ready:
                     await self._planner.top_up(self._running.values(), flush=self._flushing)
                 if self._ready and not held:
@@ -206,8 +201,7 @@ class Drain:
             await self._sink.close()
 
     def _start(self) -> None:
-        lanes = self._sink.lanes if self._failures <= self._sink.lanes else 1
-        free = lanes - len(self._running)
+        free = self._brake.lanes - len(self._running)
         for delivery in self._planner.startable(self._running.values(), free) if free > 0 else ():
             self._planner.waiting.remove(delivery)
             task = asyncio.create_task(self._attempt(delivery))
@@ -223,8 +217,8 @@ class Drain:
     async def _pause(self, looked_at: float) -> None:
         """Wait until there may be something to do that there was not at *looked_at*."""
         waits = [self._planner.next_s()]
-        if self._held_until > looked_at:
-            waits.append(max(0.0, self._held_until - time.monotonic()))
+        if self._brake.until > looked_at:
+            waits.append(max(0.0, self._brake.until - time.monotonic()))
         known = [wait for wait in waits if wait is not None]
         try:
             async with asyncio.timeout(min(known, default=None)):
@@ -281,8 +275,8 @@ class Drain:
     ) -> None:
         """Record an outcome. A sink with receipts gets nothing more before this one is durable."""
         recorded = asyncio.ensure_future(self._cursor.done(delivery, receipt, reasons))
-        self._failures = self._crashes = 0
-        self._held_until = self._asked_until
+        self._crashes = 0
+        self._brake.release()
         self._become("active", "")
         dead = sum((event.partition, event.id) in reasons for event in delivery.events)
         self.tally.dead += dead
@@ -296,27 +290,20 @@ class Drain:
         """Put a delivery back for later, and hold the whole sink back if it keeps failing."""
         delivery.attempts += 1
         delivery.reason = str(failure)
-        wait = failure.after
-        if wait is not None:
-            delivery.due = time.time() + wait.total_seconds()
-        self._fail(str(failure), hold=wait is None)
-        if wait is not None and failure.everywhere:
-            self._hold(wait)
-            self._asked_until = self._held_until
+        if failure.after is not None:
+            delivery.due = time.time() + failure.after.total_seconds()
+        self._fail(failure)
         await self._cursor.failed(delivery)
         self._planner.put_back(delivery)
 
-    def _fail(self, reason: str, *, hold: bool = True) -> None:
-        """Count a failure; with *hold*, or after too many in a row, hold the whole sink back."""
-        self._failures += 1
-        if hold or self._failures > self._sink.lanes:
-            self._hold(backoff(self._failures, rng=random.Random()))  # noqa: S311  # jitter
+    def _fail(self, failure: Retry) -> None:
+        """Count a failure, and hold the whole sink back as far as it is the sink's."""
+        self._brake.failed(hold=failure.after is None)
+        if failure.after is not None and failure.everywhere:
+            self._brake.ask(failure.after)
         if self.condition == "active":
-            log.warning("sink '%s' is failing: %s", self.setup.name, reason)
-        self._become("failing", reason)
-
-    def _hold(self, wait: timedelta) -> None:
-        self._held_until = max(self._held_until, time.monotonic() + wait.total_seconds())
+            log.warning("sink '%s' is failing: %s", self.setup.name, failure)
+        self._become("failing", str(failure))
 
     def _check(self, done: "asyncio.Future[None]") -> None:
         """Stop the sink if something of ours failed that nobody waits for."""

@@ -138,7 +138,7 @@ class Reject(Failure):
     """
 
     def __init__(self, reasons: Mapping[tuple[str, str], str], *, receipt: Json = None) -> None:
-        self.reasons = dict(reasons)
+        self.reasons: dict[tuple[str, str], str] = dict(reasons)
         self.receipt = receipt
         super().__init__("; ".join(dict.fromkeys(self.reasons.values())))
 

@@ -15,7 +15,7 @@ from levada.source import Source
 if TYPE_CHECKING:
     from levada.http import Http
 
-log = logging.getLogger("levada.report")
+log: logging.Logger = logging.getLogger("levada.report")
 
 
 LOGGED_OF_A_KIND = 5

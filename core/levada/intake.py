@@ -24,7 +24,7 @@ from levada.setup import SourceSetup
 from levada.source import Source
 from levada.state import Stage, State, Tracked
 
-log = logging.getLogger("levada.intake")
+log: logging.Logger = logging.getLogger("levada.intake")
 
 WRITES_UNDER_WAY = 64  # what one source may have read and the journal not yet got
 
@@ -58,7 +58,7 @@ class Intake:
         on_kept: Callable[[], None] = lambda: None,
     ) -> None:
         self.setup = setup
-        self.counts = Counts()
+        self.counts: Counts = Counts()
         self._source: Source = setup.source
         self._state = state
         self._on_kept = on_kept
@@ -107,7 +107,7 @@ class Intake:
         try:
             async with asyncio.TaskGroup() as reads:
                 await self._guarded(self._discover(reads))
-        except* LevadaError as group:
+        except BaseExceptionGroup as group:  # not except*: Python 3.11.2 wraps what is raised in it
             raise first_of(group) from None
         if self._broken is not None:
             raise self._broken

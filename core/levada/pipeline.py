@@ -8,14 +8,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from levada.drain import Drain
-from levada.errors import ConfigError, LevadaError, PluginError, SourceError, first_of
+from levada.errors import ConfigError, PluginError, SourceError, first_of
 from levada.host import Host
 from levada.intake import Intake
 from levada.journal import Journal
 from levada.report import Ending, Report
 from levada.setup import Setup
 
-log = logging.getLogger("levada.pipeline")
+log: logging.Logger = logging.getLogger("levada.pipeline")
 
 PRUNE_EVERY_S = 60
 STALL_CHECK_S = 0.2
@@ -232,5 +232,5 @@ async def _together(works: Iterable[Coroutine[Any, Any, object]]) -> None:
         async with asyncio.TaskGroup() as group:
             for work in works:
                 group.create_task(work)
-    except* LevadaError as errors:
+    except BaseExceptionGroup as errors:  # not except*: Python 3.11.2 wraps what is raised in it
         raise first_of(errors) from None

@@ -24,7 +24,7 @@ class Planner:
 
     def __init__(self, setup: SinkSetup, cursor: Cursor) -> None:
         self.waiting: list[Outstanding] = cursor.outstanding()
-        self.filtered = 0
+        self.filtered: int = 0
         self._sink = setup.sink
         self._wants = setup.selection.wants
         self._cursor = cursor

@@ -5,7 +5,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Never, Self
+from typing import ClassVar, Never, Self
 
 from attrs import field, frozen
 
@@ -28,7 +28,7 @@ class Secret:
     def __init__(self, value: str, *, origin: str = "the program") -> None:
         self._value = value
         self._read: Callable[[], str] | None = None
-        self.origin = origin
+        self.origin: str = origin
 
     @classmethod
     def env(cls, name: str) -> Self:
@@ -95,7 +95,7 @@ class Secret:
             return NotImplemented
         return hmac.compare_digest(self._value.encode(), other._value.encode())
 
-    __hash__ = None  # type: ignore[assignment]  # a hash would invite secrets into sets and keys
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # a hash would invite secrets into sets and keys
 
     def __reduce_ex__(self, protocol: object) -> Never:
         raise TypeError("a Secret cannot be pickled or copied; pass the reference it came from")

@@ -32,7 +32,7 @@ class Stream:
         self._setup = setup
         self._memory = _Memory(state)
         self._host = Host(settings)
-        self.intake = Intake(setup, self._memory, self._host)
+        self.intake: Intake = Intake(setup, self._memory, self._host)
 
     @property
     def state(self) -> Json:

@@ -149,7 +149,9 @@ class Segment:
         os.close(self.handle)
 
 
-_REMEDY = "put it back as it was, or run `levada repair`"
+_REMEDY = (
+    "put it back as it was, or choose another `path` and run once with --accept-identity-change"
+)
 
 
 def _committed(mark: Mark | None) -> str:

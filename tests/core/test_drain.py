@@ -45,7 +45,7 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every back-off of the host's own choosing short."""
-    monkeypatch.setattr("levada.drain.backoff", lambda *_, **__: timedelta(milliseconds=1))
+    monkeypatch.setattr("levada.brake.backoff", lambda *_, **__: timedelta(milliseconds=1))
 
 
 async def keep(journal: Journal, *runs: list[Event]) -> None:

@@ -163,7 +163,13 @@ async def test_all_requests_refused_with_the_old_key_use_the_new_one(
     monkeypatch.setenv("LEVADA_TEST_KEY", "old")
     secret = Secret.env("LEVADA_TEST_KEY")
     monkeypatch.setenv("LEVADA_TEST_KEY", "new")
-    script = [answer(401)] * 4 + [answer()]
+    all_four = asyncio.Barrier(4)
+
+    async def refuse(writer: asyncio.StreamWriter) -> None:
+        await all_four.wait()
+        writer.write(answer(401))
+
+    script = [refuse] * 4 + [answer()]
 
     counted = Mock(wraps=secret.reload)
     monkeypatch.setattr(Secret, "reload", lambda _: counted())

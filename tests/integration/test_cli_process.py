@@ -17,6 +17,8 @@ LEVADA = Path(sys.executable).with_name("levada")
 
 HEAVY = {"attr", "attrs", "asyncio", "cattrs", "h11", "httpx", "msgspec", "pluggy", "sqlite3"}
 
+STARTED: list["subprocess.Popen[str]"] = []  # which a test that fails leaves running
+
 
 @frozen
 class Desk:
@@ -44,7 +46,9 @@ class Desk:
     def start(self, *arguments: object, **env: str) -> "subprocess.Popen[str]":
         """Start ``levada *arguments`` with pipes."""
         command = self.command(*arguments, **env)
-        return subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        STARTED.append(process)
+        return process
 
     def write(self, name: str, text: str) -> Path:
         """Write a file."""
@@ -77,7 +81,12 @@ def test_help_imports_nothing_heavy(desk: Desk) -> None:
         "levada.main(['--help'], standalone_mode=False); print('#', *sorted(sys.modules))"
     )
 
-    out = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    # what coverage imports, when it measures a subprocess, is not ours
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+    out = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, check=True, env=env
+    )
 
     imported = set(out.stdout.rpartition("#")[2].split())
     assert imported & HEAVY == set()
@@ -166,7 +175,7 @@ def test_closed_standard_streams_end_nothing(desk: Desk) -> None:
 
 
 def test_ctrl_c_is_quiet_anywhere(desk: Desk) -> None:
-    desk.write("slow.py", "import time; time.sleep(30)")
+    desk.write("slow.py", "import time; open('slow', 'w').close(); time.sleep(30)")
     desk.write(
         "p.toml",
         "[sources.kapso]\n"
@@ -174,7 +183,7 @@ def test_ctrl_c_is_quiet_anywhere(desk: Desk) -> None:
         "[sinks.stdout]\n",
     )
     process = desk.start("run", "p.toml")
-    time.sleep(1)
+    until((desk.folder / "slow").exists)
 
     process.send_signal(signal.SIGINT)
 

@@ -1,5 +1,6 @@
 """What people see on a terminal, and what nobody else gets to see."""
 
+import codecs
 import os
 import pty
 import re
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from integration.test_cli_process import Desk, until
+from integration.test_cli_process import STARTED, Desk, until
 from integration.test_cli_run import pipeline, stop
 from levada.sandbox import Sandbox
 
@@ -48,7 +49,9 @@ class Terminal:
             start_new_session=True,
         )
         os.close(theirs)
+        STARTED.append(self.process)
         self.seen = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()  # a read may cut a character
 
     def read(self) -> str:
         """Return all that was shown so far."""
@@ -59,7 +62,7 @@ class Terminal:
                 break
             if not data:
                 break
-            self.seen += data.decode()
+            self.seen += self._decoder.decode(data)
         return self.seen
 
     def close(self) -> str:

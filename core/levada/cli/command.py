@@ -16,7 +16,7 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params += verbosity(hidden=True)
+        self.params.extend(verbosity(hidden=True))
 
 
 def verbosity(*, hidden: bool = False) -> Sequence[click.Option]:

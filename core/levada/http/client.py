@@ -21,7 +21,7 @@ from levada.http.slots import Lost, Reply, Slots, Wanted
 from levada.retry import backoff, http_date, is_transient, retry_after
 from levada.secret import ApiKey
 
-log = logging.getLogger("levada.http")
+log: logging.Logger = logging.getLogger("levada.http")
 
 ENOUGH_BYTES = 64 * 1024
 """Of a body that only explains a status, this much is read."""

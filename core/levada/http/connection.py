@@ -41,7 +41,7 @@ class Connection(httpx.AsyncBaseTransport):
     def __init__(self, stream: "_Socket") -> None:
         self._socket = stream
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
-        self.answering = False
+        self.answering: bool = False
 
     @classmethod
     async def open(cls, url: httpx.URL, tls: ssl.SSLContext | None) -> "Connection":
@@ -138,8 +138,8 @@ class _Socket(asyncio.Protocol):
     """What asyncio tells about a socket, kept until it is asked for."""
 
     def __init__(self) -> None:
-        self.expecting = False
-        self.is_over = False
+        self.expecting: bool = False
+        self.is_over: bool = False
         self._error: Exception | None = None
         self._received: deque[bytes] = deque()
         self._news = asyncio.Event()

@@ -17,7 +17,7 @@ from levada.http.clock import Clock
 from levada.http.slots import Slots
 from levada.secret import ApiKey
 
-log = logging.getLogger("levada.http")
+log: logging.Logger = logging.getLogger("levada.http")
 
 
 class Http:

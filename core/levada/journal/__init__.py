@@ -20,7 +20,7 @@ from levada.errors import StateError
 from levada.event import Event, Origin
 from levada.journal import schema
 from levada.journal.lock import locked
-from levada.journal.pruning import pruned
+from levada.journal.pruning import AT_ONCE, pruned
 from levada.journal.rows import COLUMNS, event_of
 from levada.journal.sinks import Cursor, Outstanding
 from levada.journal.sources import SourceState
@@ -30,12 +30,10 @@ from levada.setup import Settings, SinkSetup, SourceSetup
 
 __all__ = ["Cursor", "Journal", "Outstanding", "SourceState"]
 
-log = logging.getLogger("levada.journal")
+log: logging.Logger = logging.getLogger("levada.journal")
 
 FILE = "state.db"
 ORIGINS_KEPT = 10_000
-ROW_BYTES = 300  # roughly what a row takes besides `raw`, its id in `seen` included
-MEASURES = 100  # between empty and full
 FULL_CHECK_S = 0.2
 WARNINGS = (0.8, 0.5)
 
@@ -47,9 +45,8 @@ class Journal:
         self.settings = settings
         self._origins: dict[int, tuple[str, Origin]] = {}
         self._sinks: list[str] = []
-        self.full = False
+        self.full: bool = False
         """Whether sources are waiting for room."""
-        self._unmeasured = settings.max_journal_bytes  # bytes that came since `fill()` was asked
         self._tail = Tail()
         self._warned = 0.0
         with ExitStack() as stack:
@@ -66,7 +63,9 @@ class Journal:
             stack.callback(writing.close)
             self._writer = Writer(writing)
             self._closing = stack.pop_all()
-        self.uuid = str(self.read("SELECT value FROM meta WHERE name = 'journal'")[0][0])
+        meta = dict(self.read("SELECT name, value FROM meta"))
+        self.uuid: str = str(meta["journal"])
+        self._bytes = int(meta["bytes"])  # of the events it holds, and of those on their way to it
 
     async def __aenter__(self) -> Self:
         return self
@@ -123,7 +122,6 @@ class Journal:
     def remember(self, events: Sequence[Event]) -> None:
         """Keep events that were just committed at hand for sinks that keep up."""
         self._tail.add(events)
-        self._unmeasured += sum(len(event.raw) + ROW_BYTES for event in events)
 
     def events_after(self, seq: int, limit: int, max_bytes: int) -> list[Event]:
         """Return events after *seq* in order: at most *limit*, and about *max_bytes* of them."""
@@ -157,18 +155,16 @@ class Journal:
             known = self._origins[row[1]] = (key, Origin(*origin))
         return event_of(tuple(row), *known)
 
+    def grow(self, size: int) -> None:
+        """Count bytes of events that are about to come, or with a minus did not or have gone."""
+        self._bytes += size
+
     def fill(self) -> float:
         """Return how full the journal is: 1.0 is `max_journal_bytes`."""
-        ((pages,),) = self.read("PRAGMA page_count")
-        ((free,),) = self.read("PRAGMA freelist_count")
-        ((size,),) = self.read("PRAGMA page_size")
-        return float((pages - free) * size / self.settings.max_journal_bytes)
+        return self._bytes / self.settings.max_journal_bytes
 
     async def room(self) -> None:
         """Wait while the journal is full; delivered events make room before their time."""
-        if self._unmeasured < self.settings.max_journal_bytes / MEASURES:
-            return
-        self._unmeasured = 0
         while (fill := self.fill()) >= 1.0:
             if not await self.prune(early=True):
                 self.full = True
@@ -180,13 +176,19 @@ class Journal:
     async def prune(self, *, early: bool = False) -> int:
         """Delete what every sink is done with and whose retention is over; return how many.
 
-        With *early* the retention does not matter. What a sink that is no longer in the pipeline
-        has not got does not hold anything back: that sink's count of dropped events grows.
+        With *early* the retention does not matter, and a part is enough. What a sink that is no
+        longer in the pipeline has not got does not hold anything back: that sink's count of
+        dropped events grows.
         """
         until = time.time() + 1 if early else time.time() - self.settings.retention.total_seconds()
-        floor = self._floor()
-        deleted: int = await self.write(lambda connection: pruned(connection, floor, until))
-        return deleted
+        floor, total = self._floor(), 0
+        while True:
+            work = self.write(lambda connection: pruned(connection, floor, until))
+            deleted, freed = await work
+            self.grow(-freed)
+            total += int(deleted)
+            if early or deleted < AT_ONCE:
+                return total
 
     def _floor(self) -> int:
         """Return the last event that every sink of the pipeline is done with."""

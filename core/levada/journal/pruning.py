@@ -2,13 +2,15 @@
 
 import sqlite3
 
+from levada.journal.rows import ROW_BYTES
+
 AT_ONCE = 5_000
 
 
-def pruned(connection: sqlite3.Connection, floor: int, until: float) -> int:
-    """Delete events up to number *floor* that were kept before *until*; return how many.
+def pruned(connection: sqlite3.Connection, floor: int, until: float) -> tuple[int, int]:
+    """Delete events up to number *floor* that were kept before *until*.
 
-    At most 5,000 at once, the oldest first. Closed partitions that will never be asked for again
+    Returns how many there were, and about how many bytes they took. At most 5,000 at once, the oldest first. Closed partitions that will never be asked for again
     go when their last event has gone.
     """
     rows = connection.execute(
@@ -16,15 +18,19 @@ def pruned(connection: sqlite3.Connection, floor: int, until: float) -> int:
         (floor, until, AT_ONCE),
     ).fetchall()
     if not rows:
-        return 0
+        return 0, 0
     through = rows[-1][0]
-    deleted = connection.execute("DELETE FROM event WHERE seq <= ?", (through,)).rowcount
+    ((deleted, freed),) = connection.execute(
+        "SELECT count(*), sum(length(raw) + ?) FROM event WHERE seq <= ?", (ROW_BYTES, through)
+    ).fetchall()
+    connection.execute("DELETE FROM event WHERE seq <= ?", (through,))
+    connection.execute("UPDATE meta SET value = value - ? WHERE name = 'bytes'", (freed,))
     _drop_behind(connection, through)
     connection.execute(
         "DELETE FROM partition WHERE state = 'settled'"
         " AND last < coalesce((SELECT min(seq) FROM event), last + 1)"
     )
-    return deleted
+    return deleted, freed
 
 
 def _drop_behind(connection: sqlite3.Connection, through: int) -> None:

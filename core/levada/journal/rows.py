@@ -10,6 +10,9 @@ from levada.event import Event, Origin
 
 COLUMNS = "seq, partition, id, type, time, subject, kind, raw, crc"
 
+ROW_BYTES = 300
+"""Roughly what an event takes in the journal besides `raw`, its id among those seen included."""
+
 Row: TypeAlias = tuple[Any, ...]
 
 
@@ -50,6 +53,11 @@ def event_of(row: Row, key: str, origin: Origin) -> Event:
         origin=origin,
         seq=seq,
     )
+
+
+def size_of(events: Iterable[Event]) -> int:
+    """Return about how many bytes *events* take in the journal."""
+    return sum(len(event.raw) + ROW_BYTES for event in events)
 
 
 def ranges(numbers: Iterable[int]) -> list[list[int]]:

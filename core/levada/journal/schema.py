@@ -28,6 +28,7 @@ PRAGMA mmap_size = 0;
 # AUTOINCREMENT: without it numbers would start again at 1 once the table is pruned empty, and
 # sinks would take new events for old ones. A forgotten partition's id would come back as well.
 TABLES = """
+-- 'journal' is its UUID, 'bytes' about what its events take.
 CREATE TABLE meta (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -163,6 +164,7 @@ def create(path: Path) -> None:
             f"PRAGMA user_version = {VERSION}; BEGIN; {TABLES} COMMIT;"
         )
         connection.execute("INSERT INTO meta VALUES ('journal', ?)", (str(uuid.uuid4()),))
+        connection.execute("INSERT INTO meta VALUES ('bytes', '0')")
     finally:
         connection.close()
     _sync(draft)

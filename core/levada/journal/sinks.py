@@ -49,7 +49,7 @@ class Cursor:
     def __init__(self, setup: SinkSetup, journal: "Journal") -> None:
         self._setup = setup
         self._journal = journal
-        self.seq = 0
+        self.seq: int = 0
         self.receipt: Json = None
         self.disabled: str | None = None
 

@@ -13,7 +13,7 @@ from levada._json import Json
 from levada.batch import Batch, Checkpoint, Partition, Rejected, sortable
 from levada.errors import StateError
 from levada.event import Event
-from levada.journal.rows import row_of
+from levada.journal.rows import row_of, size_of
 from levada.setup import SourceSetup
 from levada.state import Stage, Tracked
 
@@ -118,13 +118,17 @@ class SourceState:
         def remember(done: "asyncio.Future[int]") -> None:
             if not done.cancelled() and done.exception() is None:
                 self._journal.remember(new)
+                self._journal.grow(size_of(new))
+            self._journal.grow(-expected)
 
+        expected = size_of(batch.events)
+        self._journal.grow(expected)
         kept = self._journal.write(write)
         kept.add_done_callback(remember)
         return kept
 
     def settle(self, partition: Partition, stage: Stage) -> Awaitable[None]:
-        """Remember that a partition was read to its end; a closed one loses its ids."""
+        """Remember that a partition was read to its end in its present version."""
         values = (
             _json(partition.version),
             sortable(partition.order),
@@ -159,6 +163,9 @@ class SourceState:
             "UPDATE partition SET events = events + ?, last = max(last, ?),"
             " position = coalesce(?, position) WHERE id = ?",
             (len(new), last, position, row),
+        )
+        connection.execute(
+            "UPDATE meta SET value = value + ? WHERE name = 'bytes'", (size_of(new),)
         )
         for each in (*batch.rejected, *(_too_large(event, limit) for event in large)):
             self._reject(connection, partition, each)

@@ -134,14 +134,10 @@ async def enable(journal: "Journal", sink: str) -> bool:
 
 
 def _journal(connection: sqlite3.Connection, path: Path, max_bytes: int) -> JournalStatus:
-    pages, free, page_size = (
-        _number(connection, f"PRAGMA {name}")
-        for name in ("page_count", "freelist_count", "page_size")
-    )
     last = _number(
         connection, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'event'"
     )
-    size = (pages - free) * page_size
+    size = _number(connection, "SELECT value FROM meta WHERE name = 'bytes'")
     return JournalStatus(
         path=path,
         size=size,

@@ -16,7 +16,7 @@ from levada.sandbox.http import Connection, RecordedRequest, Response, json_resp
 
 __all__ = ["Server", "utc_now"]
 
-logger = logging.getLogger("levada.sandbox")
+logger: logging.Logger = logging.getLogger("levada.sandbox")
 
 
 def utc_now() -> datetime:

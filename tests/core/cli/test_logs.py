@@ -1,20 +1,8 @@
 import io
 import logging
-from collections.abc import Iterator
-
-import pytest
 
 from levada.cli import logs
 from levada.cli.console import Console
-
-
-@pytest.fixture(autouse=True)
-def untouched() -> Iterator[None]:
-    root, ours = logging.getLogger(), logging.getLogger("levada")
-    before = root.handlers[:], root.level, ours.level
-    yield
-    root.handlers[:], root.level, ours.level = before
-    logging.captureWarnings(capture=False)
 
 
 def logged(level: int, name: str, message: str, *, log_at: int = logging.WARNING) -> str:

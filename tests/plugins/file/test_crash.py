@@ -15,6 +15,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -62,9 +63,8 @@ def environment() -> dict[str, str]:
 
 def committed(folder: Path) -> int:
     try:
-        with sqlite3.connect(folder / "state.db") as state:
+        with closing(sqlite3.connect(folder / "state.db")) as state:
             row = state.execute("SELECT seq FROM sink").fetchone()
-        state.close()
     except sqlite3.OperationalError:
         return 0
     return row[0] if row else 0

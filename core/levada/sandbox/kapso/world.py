@@ -165,7 +165,7 @@ class KapsoWorld(World):
         Every third time one of them ends and another one starts. Returns what was added.
         """
         with self.lock:
-            self.steps_grown += 1
+            self.steps_grown: int = self.steps_grown + 1
             rng = self.rng(f"growth {self.steps_grown}")
             going_on = self.open_executions
             grown = [e for x in going_on for e in self.add_events(x.id, rng.randint(1, 3))]
@@ -193,7 +193,7 @@ class KapsoWorld(World):
         else:
             insort(execution.events, event, key=_KEY)
         execution.last_event_at = max(execution.last_event_at, event.created_at)
-        self.now = max(self.now, event.created_at)
+        self.now: datetime = max(self.now, event.created_at)
 
 
 def _sample_status(number: int, left_open: list[int]) -> script.KapsoStatus:

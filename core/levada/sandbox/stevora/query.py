@@ -23,7 +23,7 @@ class QueryError(ValueError):
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__("Invalid query parameters")
-        self.details = {name: problem}
+        self.details: dict[str, str] = {name: problem}
 
 
 @frozen

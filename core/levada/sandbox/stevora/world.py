@@ -179,7 +179,7 @@ class StevoraWorld(World):
         Every third time one of them ends and another one starts. Returns what was added.
         """
         with self.lock:
-            self.steps_grown += 1
+            self.steps_grown: int = self.steps_grown + 1
             rng = self.rng(f"growth {self.steps_grown}")
             going_on = self.open_runs
             grown = [e for run in going_on for e in self.add_events(run.id, rng.randint(1, 3))]
@@ -203,7 +203,7 @@ class StevoraWorld(World):
 
     def _add(self, run: StevoraRun, event: StevoraEvent) -> None:
         insort(run.events, event, key=_TIME)
-        self.now = max(self.now, event.created_at)
+        self.now: datetime = max(self.now, event.created_at)
 
 
 def _sample_status(number: int, left_open: list[int]) -> script.StevoraStatus:
