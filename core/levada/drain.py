@@ -89,6 +89,17 @@ class Drain:
         return self.finished or self.condition == "failing" or self.caught_up
 
     @property
+    def waiting(self) -> bool:
+        """Whether it has something to deliver and can only wait: it fails, or none is due yet."""
+        if self.caught_up or self.writing:
+            return False
+        return self.condition == "failing" or self._planner.next_s() is not None
+
+    def next_attempt_s(self) -> float:
+        """Return how long, as far as is known, until the next attempt."""
+        return max(self._planner.next_s() or 0.0, self._brake.until - time.monotonic(), 0.0)
+
+    @property
     def caught_up(self) -> bool:
         """Whether the sink has everything that the journal holds."""
         return not self._running and self._planner.empty
@@ -293,7 +304,7 @@ class Drain:
         if failure.after is not None:
             delivery.due = time.time() + failure.after.total_seconds()
         self._fail(failure)
-        await self._cursor.failed(delivery)
+        await self._cursor.failed(delivery, persist_due=failure.persist)
         self._planner.put_back(delivery)
 
     def _fail(self, failure: Retry) -> None:
@@ -321,10 +332,12 @@ class Drain:
         self._stop_with(SinkError(self.setup.name, str(failure), local=local))
 
     def _stop_with(self, error: LevadaError) -> None:
-        self.error = error
-        self._end("stopped", str(error))
+        self.error = self.error or error
+        self._end("stopped", error.reason if isinstance(error, SinkError) else str(error))
 
     def _end(self, condition: Condition, reason: str) -> None:
+        if self.finished:
+            return
         self._become(condition, reason)
         if condition != "closed":
             log.warning("sink '%s' is %s: %s", self.setup.name, condition, reason)

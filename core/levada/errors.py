@@ -117,16 +117,23 @@ class Failure(LevadaError):  # noqa: N818  # a verdict, not always an error
 class Retry(Failure):
     """Try the same thing again later.
 
-    `after` is the wait the other side asked for or the connector decided on; it is persisted.
-    None leaves it to the host's own back-off, which starts afresh when the process does.
-    `everywhere` holds back the whole connector, not just this partition or delivery.
+    `after` is the wait the other side asked for or the connector decided on. It outlasts the
+    process unless `persist` is False: what somebody may have put right meanwhile. None leaves the
+    wait to the host's own back-off, which starts afresh when the process does. `everywhere` holds
+    back the whole connector, not just this partition or delivery.
     """
 
     def __init__(
-        self, reason: str, *, after: timedelta | None = None, everywhere: bool = False
+        self,
+        reason: str,
+        *,
+        after: timedelta | None = None,
+        everywhere: bool = False,
+        persist: bool = True,
     ) -> None:
         self.after = after
         self.everywhere = everywhere
+        self.persist = persist
         super().__init__(reason)
 
 

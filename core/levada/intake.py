@@ -6,6 +6,7 @@ An intake knows nothing of a journal, only a `State`: the pipeline gives it one 
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -20,12 +21,14 @@ from levada.errors import Failure, Fatal, Gone, LevadaError, PluginError, Source
 from levada.event import Event
 from levada.host import Host, HostContext
 from levada.report import SourceReport
+from levada.retry import backoff
 from levada.setup import SourceSetup
 from levada.source import Source
 from levada.state import Stage, State, Tracked
 
 log: logging.Logger = logging.getLogger("levada.intake")
 
+CHANCES = 3  # for a partition in one pass, and for every slot before the source is to blame
 WRITES_UNDER_WAY = 64  # what one source may have read and the journal not yet got
 
 
@@ -69,6 +72,8 @@ class Intake:
         """What stopped the source for this run."""
         self._writes = asyncio.Semaphore(WRITES_UNDER_WAY)
         self._broken: BaseException | None = None
+        self._failed_reads: dict[str, Partition] = {}
+        self._failures_in_a_row = 0
         self._open = False
 
     def report(self) -> SourceReport:
@@ -101,6 +106,8 @@ class Intake:
             PluginError: the source broke the contract.
         """
         self.counts.failures.clear()
+        self._failed_reads.clear()
+        self._failures_in_a_row = 0
         if not self._open:
             self._open = True
             await self._guarded(self._source.open(self._ctx))
@@ -126,17 +133,39 @@ class Intake:
                 if self._due(found, tracked):
                     await self._start(reads, found, tracked)
         for key, tracked in self._state.unfinished().items():
-            if key not in seen:
+            if key not in seen and not self._lingers(tracked):
                 await self._start(reads, tracked.partition, tracked)
-        await reads.finish()
-        await self._durable()
+        await self._finish(reads)
         if checkpoint is not None:
             await self._state.checkpoint(checkpoint)
 
     def _due(self, partition: Partition, tracked: Tracked | None) -> bool:
-        if tracked is None or partition.version is None or tracked.stage == "lingering":
+        if tracked is None or partition.version is None:
             return True
-        return bool(tracked.partition.version != partition.version)
+        if tracked.partition.version != partition.version:
+            return True
+        return tracked.stage == "lingering" and not self._lingers(tracked)
+
+    def _lingers(self, tracked: Tracked) -> bool:
+        """Whether to wait with the last read, for events that show late."""
+        return tracked.stage == "lingering" and self._changed_lately(tracked.partition)
+
+    async def _finish(self, reads: "_Reads") -> None:
+        """Wait until all that was read is durable; what failed gets two more chances."""
+        await reads.finish()
+        await self._durable()
+        for attempt in range(1, CHANCES):
+            failed, self._failed_reads = self._failed_reads, {}
+            if failed:
+                wait = backoff(attempt, rng=random.Random())  # noqa: S311  # jitter
+                await asyncio.sleep(wait.total_seconds())
+            for key, partition in failed.items():
+                self.counts.failures.pop(key, None)
+                await self._start(reads, partition, self._state.tracked(key))
+            await reads.finish()
+            await self._durable()
+        for key, reason in self.counts.failures.items():
+            self._ctx.report("read.failed", partition=key, reason=reason)
 
     async def _start(self, reads: "_Reads", partition: Partition, tracked: Tracked | None) -> None:
         await reads.start(self._read(partition, tracked.position if tracked else None))
@@ -150,6 +179,7 @@ class Intake:
             async for batch in self._source.read(partition, position, self._ctx):
                 await self._keep(partition, batch)
             await self._write(self._state.settle(partition, self._stage(partition)))
+            self._failures_in_a_row = 0
         except Gone as gone:
             self._ctx.report("partition.gone", partition=partition.key, reason=str(gone))
             await self._write(self._state.settle(partition, "gone"))
@@ -166,8 +196,11 @@ class Intake:
     async def _failed(self, partition: Partition, reason: str) -> None:
         """Track the partition as unread, so that it is read again and holds no checkpoint back."""
         self.counts.failures[partition.key] = reason
-        self._ctx.report("read.failed", partition=partition.key, reason=reason)
+        self._failed_reads[partition.key] = partition
         await self._write(self._state.settle(evolve(partition, version=None), "open"))
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row >= CHANCES * self._settings.concurrency:
+            raise SourceError(self.setup.name, reason, retryable=True)  # it is not the partition
 
     async def _keep(self, partition: Partition, batch: object) -> None:
         if not isinstance(batch, Batch):
@@ -227,10 +260,13 @@ class Intake:
             raise self._broken
 
     def _stage(self, partition: Partition) -> Stage:
-        changed = partition.changed
-        if changed is not None and self._ctx.now() - changed < self._source.linger:
+        if self._changed_lately(partition):
             return "lingering"
         return "closed" if partition.final else "open"
+
+    def _changed_lately(self, partition: Partition) -> bool:
+        changed = partition.changed
+        return changed is not None and self._ctx.now() - changed < self._source.linger
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         """Turn what a plugin raises into an error that names the source."""

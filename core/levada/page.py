@@ -124,9 +124,13 @@ def _edges(body: bytes, key: bytes) -> list[int]:
 
 def _not_json(response: HttpResponse, secret: Secret | None) -> str:
     kind = response.headers.get("content-type", "no content type").partition(";")[0]
-    said = _excerpt(response.body[:4096].decode("utf-8", "replace"), secret)
-    what = f"the answer to {response.place} is not the JSON that was expected"
-    return f"{what} ({kind}, {len(response.body)} bytes, starts with {said})"
+    facts = f"{kind}, {len(response.body)} bytes"
+    if "json" not in kind and response.body.lstrip()[:1] not in {b"[", b"{"}:
+        # HTML tells whose page it is; JSON, even if broken, would show somebody's payload.
+        facts += (
+            f", starts with {_excerpt(response.body[:4096].decode('utf-8', 'replace'), secret)}"
+        )
+    return f"the answer to {response.place} is not the JSON that was expected ({facts})"
 
 
 def decode_items(items: Iterable[msgspec.Raw], row: type[S]) -> list[S | Rejected]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,6 +14,7 @@ from levada.host import Host
 from levada.intake import Intake
 from levada.journal import Journal
 from levada.report import Ending, Report
+from levada.retry import backoff
 from levada.setup import Setup
 
 log: logging.Logger = logging.getLogger("levada.pipeline")
@@ -146,34 +148,48 @@ class Pipeline:
 
     async def _read(self, intake: Intake, *, follow: bool) -> None:
         """Read one source, pass after pass; its failure is its own."""
+        patience = self.setup.settings.give_up_after.total_seconds()
+        began, failures = time.monotonic(), 0
         while True:
             try:
                 await intake.run()
             except (SourceError, PluginError) as error:
                 intake.error = error
-                if not (follow and isinstance(error, SourceError) and error.retryable):
+                failures += 1
+                passing = isinstance(error, SourceError) and error.retryable
+                if not passing or not (follow or time.monotonic() - began < patience):
                     return
                 log.warning("%s; trying again", error)
             else:
                 intake.error = None
-            if not follow:
-                return
-            await asyncio.sleep(self.setup.settings.poll_interval.total_seconds())
+                if not follow:
+                    return
+                began, failures = time.monotonic(), 0
+            await asyncio.sleep(self._pause_s(failures, follow=follow))
+
+    def _pause_s(self, failures: int, *, follow: bool) -> float:
+        """Return the pause before the next pass."""
+        if follow:
+            return self.setup.settings.poll_interval.total_seconds()
+        return backoff(failures, rng=random.Random()).total_seconds()  # noqa: S311  # jitter
 
     async def _deliver(self) -> None:
-        """Wait until every sink has everything, or only failing ones are left for too long."""
+        """Wait until every sink has everything, or those that have not can only wait too long."""
         for drain in self.drains:
             drain.flush()
         patience = self.setup.settings.give_up_after.total_seconds()
         give_up_at: float | None = None
         while behind := [each for each in self.drains if not (each.finished or each.caught_up)]:
-            if any(drain.condition != "failing" for drain in behind):
+            now = time.monotonic()
+            if not all(drain.waiting for drain in behind):
                 give_up_at = None
             elif give_up_at is None:
-                give_up_at = time.monotonic() + patience
-            elif time.monotonic() >= give_up_at:
-                self._ending = "gave up"
-                return
+                give_up_at = now + patience
+            if give_up_at is not None:
+                soonest = now + min(drain.next_attempt_s() for drain in behind)
+                if now >= give_up_at or soonest > give_up_at:
+                    self._ending = "gave up"
+                    return
             await self._change(give_up_at)
 
     async def _stalled(self, journal: Journal) -> None:

@@ -95,7 +95,8 @@ class Secret:
             return NotImplemented
         return hmac.compare_digest(self._value.encode(), other._value.encode())
 
-    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # a hash would invite secrets into sets and keys
+    # A hash would invite secrets into sets and keys.
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __reduce_ex__(self, protocol: object) -> Never:
         raise TypeError("a Secret cannot be pickled or copied; pass the reference it came from")

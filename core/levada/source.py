@@ -56,7 +56,7 @@ class Source(Connector):
 
     linger: timedelta = option(
         default=timedelta(seconds=60),
-        help="How long after its last change an execution is read again, for events that show late.",
+        help="How long after its last change an execution is read once more, for late events.",
     )
     rate_share: float = option(
         default=0.5,

@@ -30,25 +30,25 @@ class Schedule:
         """Whether *attempt*, counted from 1, was the last."""
         return attempt >= len(self.steps)
 
-    def momentary(self, attempt: int, reason: str) -> Failure:
+    def momentary(self, attempt: int, reason: str, *, persist: bool = True) -> Failure:
         """After a lost connection or a 5xx, as a restart of the receiver makes: first quickly.
 
         Two quick tries, timed by the host, take the place of the first long steps; all lanes
         wait meanwhile. Then the schedule goes on one step behind.
         """
         if self.steps[attempt] <= MOMENT:
-            return self.later(attempt, reason)
+            return self.later(attempt, reason, persist=persist)
         if attempt <= QUICK_TRIES:
             return Retry(reason, everywhere=True)
-        return self.later(attempt - 1, reason)
+        return self.later(attempt - 1, reason, persist=persist)
 
     def soon(self, attempt: int, reason: str) -> Failure:
         """After an answer that will hardly change: once more within about a second."""
         return Retry(reason, after=self._jittered(min(self.steps[attempt], MOMENT)))
 
-    def later(self, attempt: int, reason: str) -> Failure:
-        """At the schedule's next step."""
-        return Retry(reason, after=self._jittered(self.steps[attempt]))
+    def later(self, attempt: int, reason: str, *, persist: bool = True) -> Failure:
+        """At the schedule's next step, or if not to *persist* when the process starts anew."""
+        return Retry(reason, after=self._jittered(self.steps[attempt]), persist=persist)
 
     def asked(self, attempt: int, reason: str, wait: timedelta) -> Failure:
         """When the receiver said; the whole sink waits.

@@ -65,7 +65,7 @@ class Judge:
             return failure
         if self.schedule.is_exhausted(delivery.attempt):
             return self._given_up(delivery, str(failure))
-        return self.schedule.momentary(delivery.attempt, str(failure))
+        return self.schedule.momentary(delivery.attempt, str(failure), persist=False)
 
     def _busy(
         self, status: int, delivery: Delivery, reason: str, wait: timedelta | None
@@ -84,10 +84,11 @@ class Judge:
         if not self._refuses_everything():
             self._refused[delivery.id] = len(delivery.events)
         if self._refuses_everything():
-            return Retry(f"{reason}; correct `url` or `secret`", after=PAUSE, everywhere=True)
+            advice = f"{reason}; correct `url` or `secret`"
+            return Retry(advice, after=PAUSE, everywhere=True, persist=False)
         if self._is_last_try(delivery):
             return self._given_up(delivery, reason)
-        return self.schedule.later(delivery.attempt, reason)
+        return self.schedule.later(delivery.attempt, reason, persist=False)
 
     def _refuses_everything(self) -> bool:
         return sum(self._refused.values()) >= REFUSALS_IN_A_ROW

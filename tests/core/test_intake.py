@@ -165,7 +165,7 @@ async def test_a_run_found_twice_in_a_pass_is_read_once(start: Start) -> None:
     assert source.positions == [("a", None)]
 
 
-async def test_a_run_that_changed_lately_is_read_again_and_then_closed(start: Start) -> None:
+async def test_a_run_that_changed_lately_is_read_once_more_after_the_linger(start: Start) -> None:
     run = Partition("a", version=1, final=True, changed=datetime.now(UTC))
     source = ScriptedSource(runs={"a": events(1, 3, "a")}, found=[[run]], linger=timedelta(hours=1))
     intake = await start(source)
@@ -176,7 +176,7 @@ async def test_a_run_that_changed_lately_is_read_again_and_then_closed(start: St
     await intake.run()
     await intake.run()
 
-    assert source.positions == [("a", None), ("a", 3), ("a", 3)]
+    assert source.positions == [("a", None), ("a", 3)]
 
 
 async def test_a_lingering_run_is_read_though_discovery_does_not_show_it(start: Start) -> None:
@@ -233,20 +233,45 @@ async def test_a_fatal_read_stops_the_source(start: Start) -> None:
     assert not caught.value.retryable
 
 
-async def test_what_a_failed_read_yielded_stands_and_the_rest_follows(
+async def test_a_run_that_fails_for_a_moment_is_read_in_the_same_pass(
     start: Start, journal: Journal
 ) -> None:
     source = ScriptedSource(runs={"a": events(1, 30, "a")}, failures={"a": [Retry("503")]})
     intake = await start(source)
-    await intake.run()
-    assert kept(journal) == {"a": ids(1, 10)}
-    assert intake.counts.failures == {"a": "503"}
 
     await intake.run()
 
     assert kept(journal) == {"a": ids(1, 30)}
     assert source.positions == [("a", None), ("a", 10)]
     assert intake.counts.failures == {}
+
+
+async def test_what_a_failed_read_yielded_stands_and_the_rest_follows(
+    start: Start, journal: Journal
+) -> None:
+    source = ScriptedSource(runs={"a": events(1, 60, "a")}, failures={"a": [Retry("503")] * 3})
+    intake = await start(source)
+    await intake.run()
+    assert kept(journal) == {"a": ids(1, 30)}
+    assert intake.counts.failures == {"a": "503"}
+
+    await intake.run()
+
+    assert kept(journal) == {"a": ids(1, 60)}
+    assert source.positions == [("a", None), ("a", 10), ("a", 20), ("a", 30)]
+    assert intake.counts.failures == {}
+
+
+async def test_a_source_all_of_whose_reads_fail_is_given_up(start: Start) -> None:
+    runs = {f"run-{number}": events(1, 20, f"run-{number}") for number in range(200)}
+    source = ScriptedSource(runs=runs, failures={key: [Retry("503")] * 9 for key in runs})
+    intake = await start(source)
+
+    with pytest.raises(SourceError, match="503") as caught:
+        await intake.run()
+
+    assert caught.value.retryable
+    assert len(source.positions) < 60
 
 
 @pytest.mark.parametrize("failure", [Retry("503"), ValueError("a bug")], ids=["retry", "crash"])

@@ -21,7 +21,7 @@ from levada.page import (
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 T1 = "2026-03-02T09:00:01Z"
 T2 = "2026-03-02T09:00:02Z"
-DEEP = b"[" * 3000 + b"]" * 3000
+DEEP = b"[" * 20_000 + b"]" * 20_000  # deeper than any Python follows
 
 
 @frozen
@@ -173,6 +173,14 @@ def test_the_error_shows_how_the_answer_begins() -> None:
         "the answer to GET https://api.example.com/v1/events is not the JSON that was expected "
         f'(text/html, 523 bytes, starts with "<html>\\n\\x1b[31mkey [redacted] {"x" * 173}")'
     )
+
+
+def test_the_error_shows_nothing_of_a_payload() -> None:
+    with pytest.raises(Retry) as caught:
+        decode_page(Answer(b'{"data": [{"payload": {"phone": "+351 555'), Page)
+
+    assert "phone" not in str(caught.value)
+    assert "41 bytes" in str(caught.value)
 
 
 # ── items ───────────────────────────────────────────────────────────────────────────────────────

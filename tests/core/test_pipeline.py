@@ -151,6 +151,42 @@ async def test_a_run_gives_up_on_a_failing_sink_and_the_next_one_delivers_the_re
     assert (report.ending, len(first.got) + len(second.got)) == ("done", 60)
 
 
+async def test_a_run_does_not_wait_for_attempts_that_are_due_much_later(tmp_path: Path) -> None:
+    hour = timedelta(hours=1)
+    sink = CollectingSink(batch_size=1, script=[Retry("503", after=hour)], width=4)
+
+    async with asyncio.timeout(5):
+        report = await run_of(source_of(), sink, at=tmp_path, give_up_after=timedelta(minutes=1))
+
+    assert (report.ending, report.sinks[0].delivered, report.sinks[0].pending) == (
+        "gave up",
+        40,
+        20,
+    )
+
+
+@pytest.mark.parametrize(("persist", "rest"), [(True, 0), (False, 20)], ids=["kept", "forgotten"])
+async def test_a_new_process_waits_only_for_what_was_to_outlast_the_old_one(
+    tmp_path: Path, persist: bool, rest: int
+) -> None:
+    failure = Retry("refused", after=timedelta(hours=1), persist=persist)
+    await run_of(source_of(1), CollectingSink(batch_size=20, script=[failure]), at=tmp_path)
+
+    second = CollectingSink(batch_size=20)
+    await run_of(source_of(1), second, at=tmp_path)
+
+    assert len(second.got) == rest
+
+
+async def test_a_listing_that_fails_for_a_moment_is_asked_for_again(tmp_path: Path) -> None:
+    runs = {"a": events(1, 3, "a")}
+    source = ScriptedSource(runs=runs, found=[[Retry("half a page")], [Partition("a")]])
+
+    report = await run_of(source, CollectingSink(), at=tmp_path, give_up_after=timedelta(minutes=1))
+
+    assert (report.ending, report.errors, report.sinks[0].delivered) == ("done", [], 3)
+
+
 def sorted_by_seq(*sinks: CollectingSink) -> list[Any]:
     return sorted((each for sink in sinks for each in sink.got), key=lambda each: each.seq or 0)
 
@@ -296,7 +332,7 @@ async def test_a_source_that_fails_does_not_stop_the_others(
 
 
 async def test_runs_that_could_not_be_read_are_named(tmp_path: Path) -> None:
-    source = source_of(failures={"run-1": [Retry("503 at its events")]})
+    source = source_of(failures={"run-1": [Retry("503 at its events")] * 3}, each=60)
 
     report = await run_of(source, CollectingSink(), at=tmp_path)
 

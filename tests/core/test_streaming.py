@@ -151,7 +151,7 @@ async def test_a_lingering_run_is_read_once_more_and_closed() -> None:
     )
     source = source_of(found=[[run], []], linger=timedelta(hours=1))
     _, state = await taken(source, None)
-    later = source_of(each=21, found=[[]])
+    later = source_of(each=21, found=[[]], linger=timedelta(0))
 
     found, state = await taken(later, state)
     _, state = await taken(later, state)
@@ -197,13 +197,13 @@ async def test_a_source_that_cannot_go_on_says_so_and_the_state_stays_good() -> 
 
 
 async def test_a_run_that_failed_is_read_again_another_time() -> None:
-    source = source_of(failures={"run-1": [Retry("503")]})
+    source = source_of(failures={"run-1": [Retry("503")] * 3}, each=60)
     found, state = await taken(source, None)
 
-    rest, _ = await taken(source_of(), state)
+    rest, _ = await taken(source_of(each=60), state)
 
     assert by_partition([*found, *rest]) == everything(source)
-    assert len(rest) == 10
+    assert len(rest) == 30
 
 
 async def test_a_stream_that_is_left_early_closes_its_source() -> None:

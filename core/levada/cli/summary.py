@@ -54,7 +54,7 @@ def _headline(report: Report) -> str:
             return f"stopped after {took}. Resume with the same command."
         case "gave up":
             return f"gave up after {took}. Run the same command again for the rest."
-        case _ if report.errors:
+        case _ if report.errors or any(source.failures for source in report.sources):
             return f"ended after {took}"
         case _:
             return f"done in {took}"

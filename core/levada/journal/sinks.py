@@ -157,9 +157,10 @@ class Cursor:
 
         return self._journal.write(write)
 
-    def failed(self, delivery: Outstanding) -> Awaitable[None]:
-        """Record a failed attempt, with the time of the next one if the connector chose it."""
-        values = (delivery.attempts, delivery.due or None, delivery.reason, delivery.row)
+    def failed(self, delivery: Outstanding, *, persist_due: bool) -> Awaitable[None]:
+        """Record a failed attempt, and the time of the next one if it is to outlast the process."""
+        due = delivery.due or None if persist_due else None
+        values = (delivery.attempts, due, delivery.reason, delivery.row)
         return self._journal.write(
             lambda connection: connection.execute(
                 "UPDATE delivery SET attempts = ?, due = ?, reason = ? WHERE id = ?", values

@@ -1,55 +1,15 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from attrs import define, field
 
-from levada import ApiKey, Delivery, Event, HttpClient, Json, Origin
+from levada import Delivery, Json
 from levada_file.sink import FileSink
-
-ORIGIN = Origin("kapso", "acme", "https://api.kapso.ai/executions/run-1")
-START = datetime(2026, 1, 2, tzinfo=UTC)
+from plugins.file.doubles import Context, event
 
 DeliveryOf = Callable[[int, int], Delivery]
 Resumed = Callable[..., Awaitable[FileSink]]
-
-
-@define
-class Context:
-    """What a host offers to a file sink."""
-
-    name: str = "archive"
-    journal: str = "5f0c7a1e-0000-4000-8000-000000000001"
-    reports: list[str] = field(factory=list)
-
-    def http(
-        self,
-        base_url: str,
-        *,
-        auth: ApiKey | None = None,
-        timeout_s: float | None = None,
-        ca_file: str | None = None,
-        client_cert: str | None = None,
-    ) -> HttpClient:
-        raise NotImplementedError
-
-    def report(self, what: str, **fields: Json) -> None:
-        self.reports.append(what)
-
-
-def event(seq: int) -> Event:
-    return Event(
-        f"evt-{seq}",
-        type="step_completed",
-        time=START + timedelta(seconds=seq),
-        partition="run-1",
-        raw=b'{"n":%d,"text":"%s"}' % (seq, b"x" * 40),
-        kind="step.completed",
-        origin=ORIGIN,
-        seq=seq,
-    )
 
 
 @pytest.fixture

@@ -1,8 +1,4 @@
-"""Kill -9 at any moment: every event is in the files exactly once, in order, in whole lines.
-
-Run as a program, this module is the victim: a small host that writes deliveries through the
-real sink and commits cursor and receipt to SQLite, until it is killed.
-"""
+"""Kill -9 at any moment: every event is in the files exactly once, in order, in whole lines."""
 
 import asyncio
 import gzip
@@ -17,44 +13,18 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
-from levada import Delivery
-from levada_file.sink import FileSink
-from plugins.file.conftest import Context, event
+from plugins.file.victim import PER_DELIVERY, be_the_victim
 
-PER_DELIVERY = 7
+VICTIM = Path(__file__).with_name("victim.py")
 KILLS = 12  # for each of three ways to write
 STRACE = shutil.which("strace")
 
 
-async def be_the_victim(folder: Path, name: str, last: int) -> None:
-    """Write events from the committed cursor on, up to sequence number *last*."""
-    state = sqlite3.connect(folder / "state.db", isolation_level=None)
-    state.execute("PRAGMA journal_mode=WAL")
-    state.execute("PRAGMA synchronous=FULL")
-    state.execute("CREATE TABLE IF NOT EXISTS sink (id INTEGER PRIMARY KEY, seq, receipt)")
-    row = state.execute("SELECT seq, receipt FROM sink").fetchone() or (0, "null")
-    ctx = Context()
-    packed: Literal["none", "gzip"] = "gzip" if name == "packed" else "none"
-    sink = FileSink(path=folder / name, rotate_bytes=1500, compress=packed)
-    await sink.open(ctx)
-    await sink.resume(json.loads(row[1]), ctx)
-    sys.stdout.write("writing\n")
-    sys.stdout.flush()
-    for first in range(row[0] + 1, last, PER_DELIVERY):
-        seqs = range(first, first + PER_DELIVERY)
-        receipt = await sink.write(Delivery([event(seq) for seq in seqs]), ctx)
-        values = (seqs[-1], json.dumps(receipt))
-        state.execute("INSERT OR REPLACE INTO sink VALUES (1, ?, ?)", values)
-    await sink.close()
-    state.close()
-
-
 def victim(folder: Path, name: str, *, last: int) -> list[str]:
-    return [sys.executable, __file__, str(folder), name, str(last)]
+    return [sys.executable, str(VICTIM), str(folder), name, str(last)]
 
 
 def environment() -> dict[str, str]:
@@ -71,9 +41,9 @@ def committed(folder: Path) -> int:
 
 
 def finish(folder: Path, name: str) -> None:
-    """Let the victim live for a few more deliveries."""
+    """Let the victim live for a few more deliveries; as part of this process it starts sooner."""
     last = committed(folder) + 3 * PER_DELIVERY
-    subprocess.run(victim(folder, name, last=last), check=True, env=environment())
+    asyncio.run(be_the_victim(folder, name, last))
 
 
 def check(folder: Path, name: str) -> None:
@@ -162,7 +132,3 @@ def step_of(line: str) -> str | None:
         if path in line and call != "openat":
             return ("write " if call == "pwrite64" else "sync ") + what
     return "commit" if "state.db-wal>" in line and call in {"fsync", "fdatasync"} else None
-
-
-if __name__ == "__main__":
-    asyncio.run(be_the_victim(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))

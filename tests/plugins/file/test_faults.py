@@ -12,7 +12,8 @@ import pytest
 
 from levada import Fatal, Json, Retry
 from levada_file.sink import FileSink
-from plugins.file.conftest import Context, DeliveryOf, Resumed
+from plugins.file.conftest import DeliveryOf, Resumed
+from plugins.file.doubles import Context
 
 NAME = "events.jsonl"
 
@@ -265,9 +266,9 @@ async def test_a_size_limit_counts_as_a_full_disk(
 EIO_DRIVER = """
 import asyncio, sys
 from levada import Fatal
-from plugins.file.conftest import Context, event
 from levada import Delivery
 from levada_file.sink import FileSink
+from plugins.file.doubles import Context, event
 
 async def main():
     sink, ctx = FileSink(path=sys.argv[1], rotate_bytes=10**9), Context()

@@ -10,7 +10,8 @@ import pytest
 
 from levada import ConfigError, Delivery, Fatal, Json, Sink
 from levada_file.sink import FileSink
-from plugins.file.conftest import Context, DeliveryOf, Resumed
+from plugins.file.conftest import DeliveryOf, Resumed
+from plugins.file.doubles import Context
 
 
 def numbers(*files: Path) -> list[int]:
