@@ -131,4 +131,4 @@ def test_rejects_alone_what_is_no_event(feed: Feed, tmp_path: Path) -> None:
 def test_a_refused_key_stops_the_source(feed: Feed, tmp_path: Path) -> None:
     report = run(feed, tmp_path, key="another key")
 
-    assert f"GET {feed.url}/events answered 401" in str(report.errors[0])
+    assert f"401 from {feed.url}" in str(report.errors[0])

@@ -1,19 +1,14 @@
 """The source: ACME's event feed, ``GET /events?after=N``, oldest first."""
 
-import json
 from collections.abc import AsyncIterator
-from datetime import datetime
-from http import HTTPStatus
-from typing import ClassVar
 
+import msgspec
 from attrs import define
 
 from levada import (
     ApiKey,
     Batch,
     Event,
-    Fatal,
-    HttpClient,
     Json,
     Partition,
     Rejected,
@@ -22,17 +17,32 @@ from levada import (
     SourceContext,
     option,
 )
+from levada.page import Id, Moment, decode_page, refusal, to_events
 
 KINDS = {"job.begin": "run.started", "job.end": "run.completed", "job.crash": "run.failed"}
 """ACME's types in the vocabulary that all of Levada shares."""
 
 
+class Page(msgspec.Struct):
+    """An answer of the feed. Its items stay the text that they are."""
+
+    events: list[msgspec.Raw]
+
+
+class Row(msgspec.Struct, rename={"subject": "job"}):
+    """What Levada wants to know of an item."""
+
+    id: Id
+    type: str
+    time: Moment = None
+    subject: str | None = None
+
+
 @define
 class AcmeSource(Source):
-    """Follows the feed of one ACME account. The position is the number of events read so far."""
+    """Follows the feed of one ACME account. The position is the number of items read so far."""
 
-    name: ClassVar[str] = "acme"
-
+    name = "acme"
     base_url: str = option(help="Where ACME answers, such as https://acme.example.")
     api_key: Secret = option(help="A key that may read events.", env="ACME_API_KEY")
 
@@ -45,36 +55,16 @@ class AcmeSource(Source):
     ) -> AsyncIterator[Batch]:
         """Yield page after page, until one is empty."""
         http = ctx.http(self.base_url, auth=ApiKey("X-API-Key", self.api_key))
-        after = position or 0
-        while items := await _page(http, after):
-            after += len(items)
-            found = [_event(item, partition) for item in items]
-            events = [each for each in found if isinstance(each, Event)]
-            rejected = [each for each in found if isinstance(each, Rejected)]
-            yield Batch(events, position=after, rejected=rejected)
-
-
-async def _page(http: HttpClient, after: int) -> list[Json]:
-    # Time-outs, 429 and 5xx have been tried again when `get` returns; what is left is for good.
-    response = await http.get("/events", {"after": after})
-    if response.status != HTTPStatus.OK:
-        raise Fatal(f"{response.place} answered {response.status}; check base_url and api_key")
-    items: list[Json] = json.loads(response.body)["events"]
-    return items
-
-
-def _event(item: Json, partition: Partition) -> Event | Rejected:
-    """Return the event in *item*; one that is none must not hold up the others."""
-    raw = json.dumps(item).encode()  # one line of ASCII; `levada.page` keeps a vendor's own bytes
-    try:
-        return Event(
-            str(item["id"]),
-            type=item["type"],
-            time=datetime.fromisoformat(item["time"]),
-            partition=partition.key,
-            raw=raw,
-            subject=item["job"],
-            kind=KINDS.get(item["type"]),
-        )
-    except (LookupError, TypeError, ValueError) as error:
-        return Rejected(raw, reason=f"not an event of ACME's: {type(error).__name__}")
+        count = position or 0
+        while True:
+            answer = await http.get("/events", {"after": count})
+            if answer.status != 200:  # time-outs, 429 and 5xx have been tried again by now
+                raise refusal(answer, secret=self.api_key)
+            items = decode_page(answer, Page, items="events").events
+            if not items:
+                return
+            rows = to_events(items, Row, partition=partition.key, kinds=KINDS, now=http.now())
+            events = [row for row in rows if isinstance(row, Event)]
+            rejected = [row for row in rows if isinstance(row, Rejected)]
+            count += len(items)
+            yield Batch(events, position=count, rejected=rejected)
