@@ -10,13 +10,15 @@ from levada.retry import backoff
 class Brake:
     """How long a sink is left alone, and how many of its lanes may then be tried.
 
-    Failures in a row count over all deliveries; one success makes up for them. A wait that the
-    other side asked for outlasts a success in another lane.
+    Failures in a row count over all deliveries; one success makes up for them. Lanes that fail
+    side by side make one round of the back-off, not one each. A wait that the other side asked
+    for outlasts a success in another lane.
     """
 
     def __init__(self, lanes: int) -> None:
         self._lanes = lanes
         self._failures = 0
+        self._rounds = 0
         self._asked_until = 0.0
         self._random = random.Random()  # noqa: S311  # jitter
         self.until: float = 0.0
@@ -34,8 +36,9 @@ class Brake:
     def failed(self, *, hold: bool) -> None:
         """Count a failure; with *hold*, or after too many in a row, leave the sink alone a while."""
         self._failures += 1
-        if hold or self._failures > self._lanes:
-            self._hold(backoff(self._failures, rng=self._random))
+        if (hold or self._failures > self._lanes) and not self.held():
+            self._rounds += 1
+            self._hold(backoff(self._rounds, rng=self._random))
 
     def ask(self, wait: timedelta) -> None:
         """Leave the sink alone as long as the other side asked."""
@@ -44,7 +47,7 @@ class Brake:
 
     def release(self) -> None:
         """Forget the failures after a success."""
-        self._failures = 0
+        self._failures = self._rounds = 0
         self.until = self._asked_until
 
     def _hold(self, wait: timedelta) -> None:
