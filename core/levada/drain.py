@@ -93,11 +93,17 @@ class Drain:
         """Whether it has something to deliver and can only wait: it fails, or none is due yet."""
         if self.caught_up or self.writing:
             return False
-        return self.condition == "failing" or self._planner.next_s() is not None
+        return self.condition == "failing" or self._due_s() > 0
 
     def next_attempt_s(self) -> float:
         """Return how long, as far as is known, until the next attempt."""
-        return max(self._planner.next_s() or 0.0, self._brake.until - time.monotonic(), 0.0)
+        return max(self._due_s(), self._brake.until - time.monotonic(), 0.0)
+
+    def _due_s(self) -> float:
+        """Return how long until a delivery is due, whatever the brake says."""
+        if self._planner.startable(self._running.values(), 1):
+            return 0.0
+        return self._planner.next_s() or 0.0
 
     @property
     def caught_up(self) -> bool:

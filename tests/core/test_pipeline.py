@@ -165,6 +165,17 @@ async def test_a_run_does_not_wait_for_attempts_that_are_due_much_later(tmp_path
     )
 
 
+async def test_one_delivery_that_is_due_much_later_does_not_end_the_run_for_the_others(
+    tmp_path: Path,
+) -> None:
+    script: list[Exception | None] = [Retry("503", after=timedelta(hours=1)), *[Retry("503")] * 3]
+    sink = CollectingSink(batch_size=1, script=script, width=4)
+
+    report = await run_of(source_of(), sink, at=tmp_path, give_up_after=timedelta(seconds=20))
+
+    assert (report.ending, report.sinks[0].delivered) == ("gave up", 40)
+
+
 @pytest.mark.parametrize(("persist", "rest"), [(True, 0), (False, 20)], ids=["kept", "forgotten"])
 async def test_a_new_process_waits_only_for_what_was_to_outlast_the_old_one(
     tmp_path: Path, persist: bool, rest: int
