@@ -91,12 +91,14 @@ class Drain:
     @property
     def waiting(self) -> bool:
         """Whether it has something to deliver and can only wait: it fails, or none is due yet."""
-        if self.caught_up or self.writing:
-            return False
-        return self.condition == "failing" or self._due_s() > 0
+        if self.condition == "failing":
+            return not self.caught_up
+        return not self.writing and self._due_s() > 0
 
     def next_attempt_s(self) -> float:
-        """Return how long, as far as is known, until the next attempt."""
+        """Return how long, as far as is known, until the next attempt; 0 while there is one."""
+        if self.writing:
+            return 0.0
         return max(self._due_s(), self._brake.until - time.monotonic(), 0.0)
 
     def _due_s(self) -> float:

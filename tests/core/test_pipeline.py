@@ -165,6 +165,15 @@ async def test_a_run_does_not_wait_for_attempts_that_are_due_much_later(tmp_path
     )
 
 
+async def test_a_run_gives_up_though_every_attempt_takes_its_time(tmp_path: Path) -> None:
+    sink = CollectingSink(always=Retry("timed out"), pause_s=0.2)
+
+    async with asyncio.timeout(5):
+        report = await run_of(source_of(), sink, at=tmp_path, give_up_after=timedelta(seconds=1))
+
+    assert report.ending == "gave up"
+
+
 async def test_one_delivery_that_is_due_much_later_does_not_end_the_run_for_the_others(
     tmp_path: Path,
 ) -> None:
