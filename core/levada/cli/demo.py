@@ -1,5 +1,7 @@
 """`levada demo`."""
 
+import shutil
+import sys
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -172,4 +174,12 @@ def _suggest(console: Console, file: Path, vendors: "Sandbox", receiver: "Receiv
         ("levada init kapso file", "a pipeline file of your own"),
         (f"rm -r {folder}", "leave no trace"),
     ):
-        console.line(safe(f"  {command:<50}  {why}".rstrip()))
+        typed = (
+            command.replace("levada", _program(), 1) if command.startswith("levada") else command
+        )
+        console.line(safe(f"  {typed:<50}  {why}".rstrip()))
+
+
+def _program() -> str:
+    """Return what to type for `levada`: as it was typed now, where a bare name finds nothing."""
+    return "levada" if shutil.which("levada") else sys.argv[0]
