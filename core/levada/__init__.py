@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from levada.batch import Checkpoint as Checkpoint
     from levada.batch import Delivery as Delivery
     from levada.batch import Format as Format
+    from levada.batch import Order as Order
     from levada.batch import Partition as Partition
     from levada.batch import Rejected as Rejected
     from levada.config import load as load
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "_json": "Json",
-    "batch": "Batch Checkpoint Delivery Format Partition Rejected",
+    "batch": "Batch Checkpoint Delivery Format Order Partition Rejected",
     "config": "load",
     "connector": "Connector Context HttpClient HttpResponse option",
     "errors": "Closed ConfigError Disable Failure Fatal Gone LevadaError PluginError Problem Reject "

@@ -52,6 +52,10 @@ class Partition:
     uri: str | None = field(default=None, kw_only=True)
     """The CloudEvents ``source`` of its events; None: a URN made of connector, account and key."""
 
+    memo: Json = field(default=None, kw_only=True)
+    """What the source wants to find again in `SourceContext.open_partitions`, such as the
+    workflow an execution belongs to. Stored while it is open, never compared."""
+
 
 @frozen
 class Rejected:
@@ -74,6 +78,10 @@ class Batch:
     """Where the next read starts; None: do not checkpoint here."""
 
     rejected: Sequence[Rejected] = field(default=(), kw_only=True)
+
+    partition: Partition | None = field(default=None, kw_only=True)
+    """What the read learnt of its partition beyond what discovery showed: a status, a last change.
+    Replaces it when the read is done; None: nothing."""
 
     _durable: asyncio.Event = field(factory=asyncio.Event, init=False, repr=False)
 

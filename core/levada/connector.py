@@ -77,7 +77,8 @@ class HttpClient(Protocol):
 
         Raises:
             Retry: it kept failing.
-            Fatal: the answer cannot be taken at all: a redirect elsewhere, too large a body.
+            TooLarge: the body is longer than `max_response_bytes`.
+            Fatal: the answer cannot be taken at all: a redirect elsewhere, an unknown coding.
         """
 
     async def post(

@@ -153,7 +153,8 @@ class Reject(Failure):
 class TooLarge(Failure):
     """The delivery is too large for the destination: the host splits it and tries again.
 
-    A single event that is too large becomes a dead letter.
+    A single event that is too large becomes a dead letter. Of an upstream's answer it says that
+    it is longer than `max_response_bytes`; a read that lets it pass is tried again later.
     """
 
 

@@ -1,10 +1,12 @@
 """The host's services to connectors, behind the `Context` they see."""
 
+import json
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from levada._json import Json
 from levada.connector import Connector, HttpClient
@@ -21,6 +23,18 @@ log: logging.Logger = logging.getLogger("levada.report")
 LOGGED_OF_A_KIND = 5
 
 
+@frozen(cache_hash=True)
+class Finding:
+    """What a connector reported; equal ones are one finding, made several times."""
+
+    connector: str
+    """The connector's name in the pipeline."""
+
+    what: str
+    fields: str
+    """As a JSON object."""
+
+
 @define
 class Diagnostics:
     """What connectors reported besides events, counted; the first few of a kind are logged."""
@@ -28,10 +42,17 @@ class Diagnostics:
     counts: Counter[str] = field(factory=Counter, init=False)
     """How often a connector reported a kind of thing: "kapso: type.unknown"."""
 
+    _fresh: Counter[Finding] = field(factory=Counter, init=False)
     _seen: set[str] = field(factory=set, init=False)
+
+    def take(self) -> Sequence[tuple[Finding, int]]:
+        """Return what was added since the last call, and how often each."""
+        taken, self._fresh = self._fresh, Counter()
+        return list(taken.items())
 
     def add(self, connector: str, what: str, fields: dict[str, Json]) -> None:
         """Count a report, and log it unless it or enough of its kind were logged before."""
+        self._fresh[Finding(connector, what, json.dumps(fields, sort_keys=True))] += 1
         kind = f"{connector}: {what}"
         text = " ".join([kind, *(f"{key}={value!r}" for key, value in fields.items())])
         self.counts[kind] += 1

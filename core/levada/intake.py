@@ -7,19 +7,19 @@ An intake knows nothing of a journal, only a `State`: the pipeline gives it one 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
 
 from attrs import define, evolve, field
 
 from levada import codec
-from levada._json import Json
 from levada.backlog import PageBacklog
 from levada.batch import Batch, Checkpoint, Partition, Rejected
 from levada.errors import Failure, Fatal, Gone, LevadaError, PluginError, SourceError, first_of
 from levada.event import Event
 from levada.host import Host, HostContext
+from levada.reads import Reads, Urgency
 from levada.report import SourceReport
 from levada.retry import backoff
 from levada.setup import SourceSetup
@@ -59,12 +59,16 @@ class Intake:
         host: Host,
         *,
         on_kept: Callable[[], None] = lambda: None,
+        wants: Callable[[Partition], bool] = lambda _: True,
     ) -> None:
         self.setup = setup
+        self.hinted: asyncio.Event = asyncio.Event()
+        """Set while there are hints that no pass has taken up."""
         self.counts: Counts = Counts()
         self._source: Source = setup.source
         self._state = state
         self._on_kept = on_kept
+        self._wants = wants
         self._settings = host.settings
         self._ctx = _SourceContext(setup.name, setup.source, host)
         self._ctx.state = state
@@ -74,7 +78,8 @@ class Intake:
         self._broken: BaseException | None = None
         self._failed_reads: dict[str, Partition] = {}
         self._failures_in_a_row = 0
-        self._open = False
+        self._hints: set[str] = set()
+        self._opening = self._open = False
 
     def report(self) -> SourceReport:
         """Tell what was done so far."""
@@ -91,15 +96,24 @@ class Intake:
             error=self.error,
         )
 
+    def hint(self, key: str) -> None:
+        """Have the partition *key* read in the next pass, whatever its version.
+
+        For whoever hears of an execution before its list is looked at: a person, a webhook. It
+        only schedules a read, so a wrong or repeated hint costs a request and nothing else.
+        """
+        self._hints.add(key)
+        self.hinted.set()
+
     async def close(self) -> None:
-        """Close the source if it was opened."""
-        if self._open:
+        """Close the source, also one that failed to open."""
+        if self._opening:
             await self._source.close()
 
     async def run(self) -> None:
         """Make one pass: discover, read what may have something new, wait until all is durable.
 
-        The first pass opens the source. Cancelling it is safe at any moment.
+        A pass opens the source until that has worked once. Cancelling is safe at any moment.
 
         Raises:
             SourceError: discovery failed, or a read said that the source must stop.
@@ -109,8 +123,11 @@ class Intake:
         self._failed_reads.clear()
         self._failures_in_a_row = 0
         if not self._open:
-            self._open = True
+            self._opening = True
             await self._guarded(self._source.open(self._ctx))
+            self._open = True
+        self._ctx.hints = frozenset(self._hints)
+        self.hinted.clear()
         try:
             async with asyncio.TaskGroup() as reads:
                 await self._guarded(self._discover(reads))
@@ -118,9 +135,19 @@ class Intake:
             raise first_of(group) from None
         if self._broken is not None:
             raise self._broken
+        self._hints -= self._ctx.hints
 
     async def _discover(self, group: asyncio.TaskGroup) -> None:
-        reads = _Reads(group, self._settings.concurrency)
+        reads = Reads(group, self._settings.concurrency)
+        try:
+            checkpoint = await self._read_all(reads)
+        finally:
+            reads.close()
+        if checkpoint is not None:
+            await self._state.checkpoint(checkpoint)
+
+    async def _read_all(self, reads: Reads) -> Checkpoint | None:
+        """Read whatever discovery shows to be due, then what it did not show; return its end."""
         seen: set[str] = set()
         checkpoint: Checkpoint | None = None
         async for found in self._source.partitions(self._state.position, self._ctx):
@@ -130,17 +157,26 @@ class Intake:
                 seen.add(found.key)
                 self.counts.partitions = len(seen)
                 tracked = self._state.tracked(found.key)
-                if self._due(found, tracked):
+                if self._wants(found) and self._due(found, tracked):
                     await self._start(reads, found, tracked)
-        for key, tracked in self._state.unfinished().items():
-            if key not in seen and not self._lingers(tracked):
-                await self._start(reads, tracked.partition, tracked)
+        for partition, tracked in self._unlisted(seen):
+            await self._start(reads, partition, tracked)
         await self._finish(reads)
-        if checkpoint is not None:
-            await self._state.checkpoint(checkpoint)
+        return checkpoint
+
+    def _unlisted(self, seen: set[str]) -> list[tuple[Partition, Tracked | None]]:
+        """Return what is read though discovery did not show it: what is open, and what was hinted."""
+        found: list[tuple[Partition, Tracked | None]] = []
+        for key, tracked in self._state.unfinished().items():
+            if key not in seen and (key in self._ctx.hints or not self._lingers(tracked)):
+                found.append((tracked.partition, tracked))
+        for key in self._ctx.hints - seen - {partition.key for partition, _ in found}:
+            known = self._state.tracked(key)
+            found.append((known.partition if known else Partition(key), known))
+        return found
 
     def _due(self, partition: Partition, tracked: Tracked | None) -> bool:
-        if tracked is None or partition.version is None:
+        if tracked is None or partition.version is None or partition.key in self._ctx.hints:
             return True
         if tracked.partition.version != partition.version:
             return True
@@ -150,7 +186,7 @@ class Intake:
         """Whether to wait with the last read, for events that show late."""
         return tracked.stage == "lingering" and self._changed_lately(tracked.partition)
 
-    async def _finish(self, reads: "_Reads") -> None:
+    async def _finish(self, reads: Reads) -> None:
         """Wait until all that was read is durable; what failed gets two more chances."""
         await reads.finish()
         await self._durable()
@@ -167,22 +203,34 @@ class Intake:
         for key, reason in self.counts.failures.items():
             self._ctx.report("read.failed", partition=key, reason=reason)
 
-    async def _start(self, reads: "_Reads", partition: Partition, tracked: Tracked | None) -> None:
-        await reads.start(self._read(partition, tracked.position if tracked else None))
+    async def _start(self, reads: Reads, partition: Partition, tracked: Tracked | None) -> None:
+        await reads.add(self._urgency(partition, tracked), partial(self._read, partition, tracked))
         if self._broken is not None:
             raise self._broken
 
-    async def _read(self, partition: Partition, position: Json) -> None:
+    def _urgency(self, partition: Partition, tracked: Tracked | None) -> Urgency:
+        """Rank hints first and last looks last; else what changed longest ago has waited longest."""
+        is_last_look = (
+            tracked is not None
+            and tracked.stage == "lingering"
+            and partition.version == tracked.partition.version
+        )
+        rank = 0 if partition.key in self._ctx.hints else 2 if is_last_look else 1
+        return rank, partition.changed.timestamp() if partition.changed else 0.0
+
+    async def _read(self, partition: Partition, tracked: Tracked | None) -> None:
         """Read one partition to its end; a failure stays with it and is tried on the next pass."""
         self.counts.reads += 1
+        learnt = partition
         try:
+            position = tracked.position if tracked else None
             async for batch in self._source.read(partition, position, self._ctx):
                 await self._keep(partition, batch)
-            await self._write(self._state.settle(partition, self._stage(partition)))
+                learnt = batch.partition or learnt
+            await self._write(self._state.settle(learnt, self._stage(learnt)))
             self._failures_in_a_row = 0
         except Gone as gone:
-            self._ctx.report("partition.gone", partition=partition.key, reason=str(gone))
-            await self._write(self._state.settle(partition, "gone"))
+            await self._gone(partition, tracked, str(gone))
         except Fatal as fatal:
             raise SourceError(self.setup.name, str(fatal)) from fatal
         except Failure as failure:
@@ -192,6 +240,18 @@ class Intake:
         except Exception as error:
             log.debug("read failed", exc_info=True)
             await self._failed(partition, f"{type(error).__name__} in the plugin")
+
+    async def _gone(self, partition: Partition, tracked: Tracked | None, reason: str) -> None:
+        """Close a partition that is not there, but look once more after the linger.
+
+        A 404 may pass: a copy of the vendor's database that lags behind, a row being moved.
+        """
+        if tracked is not None and tracked.stage in {"lingering", "gone"}:
+            await self._write(self._state.settle(partition, "gone"))
+            return
+        self._ctx.report("partition.gone", partition=partition.key, reason=reason)
+        again = evolve(partition, changed=self._ctx.now())
+        await self._write(self._state.settle(again, "lingering"))
 
     async def _failed(self, partition: Partition, reason: str) -> None:
         """Track the partition as unread, so that it is read again and holds no checkpoint back."""
@@ -206,6 +266,9 @@ class Intake:
         if not isinstance(batch, Batch):
             kind = type(batch).__name__
             raise PluginError(self._source.name, f"yielded {kind} from read(); it must be a Batch")
+        if batch.partition is not None and batch.partition.key != partition.key:
+            reason = f"yielded a batch about another partition than {partition.key!r}"
+            raise PluginError(self._source.name, reason)
         checked = self._checked(partition, batch)
         await self._state.room()
         self.counts.rejected += len(checked.rejected)
@@ -295,39 +358,11 @@ def _is_text(event: Event) -> bool:
     return True
 
 
-class _Reads:
-    """The reads of one pass: so many at a time."""
-
-    def __init__(self, group: asyncio.TaskGroup, most: int) -> None:
-        self._group = group
-        self._slots = asyncio.Semaphore(most)
-        self._running: set[asyncio.Task[None]] = set()
-
-    async def start(self, read: Coroutine[Any, Any, None]) -> None:
-        """Start a read as soon as there is a slot."""
-        try:
-            await self._slots.acquire()
-        except BaseException:
-            read.close()
-            raise
-        task = self._group.create_task(read)
-        self._running.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._running.discard(task)
-        self._slots.release()
-
-    async def finish(self) -> None:
-        """Wait until every read has ended; failures are the group's."""
-        if self._running:
-            await asyncio.wait(self._running)
-
-
 class _SourceContext(HostContext):
     """The services to a source; what it knows, it knows from the state."""
 
     state: State
+    hints: frozenset[str] = frozenset()
 
     @property
     def open_partitions(self) -> Mapping[str, Partition]:

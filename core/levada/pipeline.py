@@ -39,11 +39,29 @@ class Pipeline:
         self._stop = asyncio.Event()
         self._limit: int | None = None
         self._enough = asyncio.Event()
+        self._hints: list[tuple[str, str]] = []
 
     def stop(self) -> None:
         """Ask the run to end: reads are dropped, writes under way end, the rest stays pending."""
         self._ending = "stopped"
         self._stop.set()
+
+    def hint(self, source: str, partition: str) -> None:
+        """Have a partition of the source called *source* read at once, whatever its list shows.
+
+        Before `run` it is part of the first pass; with `follow` a pass begins for it. From the
+        thread of the loop.
+
+        Raises:
+            ConfigError: the pipeline has no source of that name.
+        """
+        names = [each.name for each in self.setup.sources]
+        if source not in names:
+            raise ConfigError(f"there is no source '{source}'; the sources: {', '.join(names)}")
+        self._hints.append((source, partition))
+        for intake in self.intakes:
+            if intake.setup.name == source:
+                intake.hint(partition)
 
     def report(self) -> Report:
         """Tell what was done so far; may be called at any time, from the same thread."""
@@ -78,12 +96,13 @@ class Pipeline:
             self._refuse_live_sources()
         async with self._opened(patient=follow, accept=accept_identity_change) as journal:
             async with self._draining(journal):
-                readers = [self._read(intake, follow=follow) for intake in self.intakes]
+                readers = [self._read(intake, journal, follow=follow) for intake in self.intakes]
                 enough = [self._enough.wait(), *([] if follow else [self._stalled(journal)])]
                 await self._until(readers, enough)
                 if self._ending == "done":
                     await self._until([self._deliver()])
             await journal.prune()
+            await journal.note(self._host.diagnostics.take())
             self._final = self.report()
         return self._final
 
@@ -113,6 +132,8 @@ class Pipeline:
                 intake = Intake(source, state, host, on_kept=self._kept)
                 stack.push_async_callback(intake.close)
                 self.intakes.append(intake)
+                for _, partition in (each for each in self._hints if each[0] == source.name):
+                    intake.hint(partition)
             yield journal
 
     @asynccontextmanager
@@ -146,11 +167,12 @@ class Pipeline:
                 task.cancel()
             await asyncio.gather(working, *ends, return_exceptions=True)
 
-    async def _read(self, intake: Intake, *, follow: bool) -> None:
+    async def _read(self, intake: Intake, journal: Journal, *, follow: bool) -> None:
         """Read one source, pass after pass; its failure is its own."""
         patience = self.setup.settings.give_up_after.total_seconds()
         began, failures = time.monotonic(), 0
         while True:
+            began_pass = time.monotonic()
             try:
                 await intake.run()
             except (SourceError, PluginError) as error:
@@ -165,13 +187,27 @@ class Pipeline:
                 if not follow:
                     return
                 began, failures = time.monotonic(), 0
-            await asyncio.sleep(self._pause_s(failures, follow=follow))
+            await journal.note(self._host.diagnostics.take())
+            if follow:
+                await self._pause(intake, until=began_pass + self._interval_s)
+            else:
+                await asyncio.sleep(backoff(failures, rng=random.Random()).total_seconds())  # noqa: S311  # jitter
 
-    def _pause_s(self, failures: int, *, follow: bool) -> float:
-        """Return the pause before the next pass."""
-        if follow:
-            return self.setup.settings.poll_interval.total_seconds()
-        return backoff(failures, rng=random.Random()).total_seconds()  # noqa: S311  # jitter
+    @property
+    def _interval_s(self) -> float:
+        return self.setup.settings.poll_interval.total_seconds()
+
+    async def _pause(self, intake: Intake, *, until: float) -> None:
+        """Wait until the next pass begins, or somebody hints at something new.
+
+        Passes begin `poll_interval` apart; where the rate budget makes one last longer, the next
+        follows at once, and the budget is what paces them.
+        """
+        try:
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                await intake.hinted.wait()
+        except TimeoutError:
+            pass
 
     async def _deliver(self) -> None:
         """Wait until every sink has everything, or those that have not can only wait too long."""

@@ -1,6 +1,6 @@
 """The contract of an event source."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import ClassVar, Protocol
 
@@ -10,6 +10,9 @@ from levada._json import Json
 from levada.batch import Batch, Checkpoint, Partition
 from levada.connector import Connector, Context, option
 from levada.event import Event
+
+KEPT_IDS = 100
+"""A closed partition may open again. So many of its ids are kept until it is settled."""
 
 
 class Backlog(Protocol):
@@ -30,10 +33,24 @@ class SourceContext(Context, Protocol):
 
     @property
     def open_partitions(self) -> Mapping[str, Partition]:
-        """The partitions tracked as not final, by key."""
+        """The partitions that are not closed, by key: those that go on, and those that linger.
+
+        As they were when last read; `version` is None where the last read failed.
+        """
+
+    @property
+    def hints(self) -> Collection[str]:
+        """The keys of partitions that somebody asked to have read in this pass.
+
+        They are read whatever their version. What `partitions` does not yield of them is read as
+        it is known, or as ``Partition(key)``.
+        """
 
     async def known(self, partition: str, ids: Iterable[str]) -> set[str]:
-        """Return those of *ids* that were already read in *partition*."""
+        """Return those of *ids* that were already read in *partition*.
+
+        All its ids are remembered while it is open; once closed, those of its newest `KEPT_IDS`.
+        """
 
     def count(self, partition: str) -> int:
         """Return how many events of *partition* were read so far."""

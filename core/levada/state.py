@@ -1,7 +1,7 @@
 """What is remembered of a source between reads, and between runs."""
 
 from collections.abc import Awaitable, Iterable, Mapping
-from typing import Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 from attrs import frozen
 
@@ -10,6 +10,8 @@ from levada.batch import Batch, Checkpoint, Partition
 
 Stage: TypeAlias = Literal["open", "lingering", "closed", "gone"]
 """open: more may come. lingering: read once more after the linger. closed: nothing will come."""
+
+CLOSED: Final = frozenset[Stage]({"closed", "gone"})
 
 
 @frozen
@@ -54,4 +56,4 @@ class State(Protocol):
         """Remember that a partition was read to its end in its present version."""
 
     def checkpoint(self, checkpoint: Checkpoint) -> Awaitable[int | None]:
-        """Remember a position of the discovery."""
+        """Remember a position of the discovery; forget closed partitions that it settles."""

@@ -14,11 +14,8 @@ from levada.batch import Batch, Checkpoint, Partition, sortable
 from levada.host import Host
 from levada.intake import Intake
 from levada.setup import Settings, SourceSetup
-from levada.source import Source
+from levada.source import KEPT_IDS, Source
 from levada.state import Stage, Tracked
-
-# A closed partition may open again; what a source then reads again is among its newest events.
-KEPT_WHEN_CLOSED = 100
 
 
 class Stream:
@@ -179,7 +176,7 @@ class _Memory:
         entry = self._entries.setdefault(partition.key, _Entry(Tracked(partition)))
         entry.tracked = Tracked(partition, entry.tracked.position, stage)
         if stage in {"closed", "gone"}:
-            entry.ids = dict.fromkeys(list(entry.ids)[-KEPT_WHEN_CLOSED:])
+            entry.ids = dict.fromkeys(list(entry.ids)[-KEPT_IDS:])
 
     def _checkpointed(self, checkpoint: Checkpoint) -> None:
         self.position = checkpoint.position
@@ -211,7 +208,12 @@ def _dumped(entry: _Entry) -> Json:
     more: Json = {"order": sortable(partition.order)}
     if stage in {"open", "lingering"}:  # read again though discovery may not show it
         changed = partition.changed and partition.changed.isoformat()
-        more |= {"final": partition.final, "changed": changed, "uri": partition.uri}
+        more |= {
+            "final": partition.final,
+            "changed": changed,
+            "uri": partition.uri,
+            "memo": partition.memo,
+        }
     return saved | {name: value for name, value in more.items() if value}
 
 
@@ -224,6 +226,7 @@ def _loaded(key: str, saved: Json) -> _Entry:
         final=saved.get("final", False),
         changed=changed and datetime.fromisoformat(changed),
         uri=saved.get("uri"),
+        memo=saved.get("memo"),
     )
     tracked = Tracked(partition, saved["position"], saved["stage"])
     return _Entry(tracked, dict.fromkeys(saved["ids"]), saved["count"])

@@ -144,6 +144,21 @@ def kinds() -> str:
     return _table(("Kind", "Kapso", "Stevora"), rows)
 
 
+def switches(vendor: str) -> str:
+    """List the switches of the sandbox that are one vendor's, or `both`."""
+    from levada.sandbox.quirks import Quirks
+    from levada.sandbox.switches import switches as all_switches
+
+    shared = {name for name in vars(Quirks) if not name.startswith("_")}
+    wanted = vendor if vendor != "both" else "kapso"
+    rows = [
+        (f"`{each.field}{'=' if each.value else ''}{each.value}`", each.help)
+        for each in all_switches()
+        if each.vendor == wanted and (each.field in shared) == (vendor == "both")
+    ]
+    return _table(("Switch", "What it does"), rows)
+
+
 def connector_class(name: str) -> Any:
     """Return the class of the connector called *name*."""
     from levada.errors import ConfigError
@@ -174,6 +189,7 @@ MAKERS: Mapping[str, Callable[..., str]] = {
     "errors": errors,
     "hooks": hooks,
     "kinds": kinds,
+    "switches": switches,
 }
 
 

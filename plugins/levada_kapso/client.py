@@ -6,104 +6,33 @@ comment names another source. Every list is newest first and paged by opaque cur
 
 from collections.abc import AsyncGenerator, Mapping
 from http import HTTPStatus
-from typing import Any, TypeVar
-from urllib.parse import parse_qs, quote, urlsplit
+from typing import Any
+from urllib.parse import quote
 
-import msgspec
-from attrs import frozen
+from attrs import define, field
 
 from levada import ApiKey, Context, Gone, HttpClient, HttpResponse, Retry, Secret
-from levada.page import Id, Moment, decode_page, error_text, refusal
+from levada.page import decode_page, error_text, refusal
+from levada_kapso.rows import Detail, LogPage, Page
+from levada_kapso.walk import Walk
 
 API_PATH = "/platform/v1"
 
 
-class WorkflowRow(msgspec.Struct):
-    """A workflow; the project it belongs to is the one the key was made for."""
-
-    id: Id
-    project_id: Id | None = None
-
-
-class ExecutionRow(msgspec.Struct):
-    """An execution as the list shows it. Kapso's own example of the list has no `status`."""
-
-    id: Id
-    status: str | None = None
-    started_at: Moment = None
-    last_event_at: Moment = None
-    ended_at: Moment = None
-
-
-class Step(msgspec.Struct):
-    """The step of an event."""
-
-    identifier: str | None = None
-
-
-class EventRow(msgspec.Struct, rename={"type": "event_type", "time": "created_at"}):
-    """An event as the list shows it."""
-
-    id: Id
-    type: str = "unknown"
-    time: Moment = None
-    step: Step | None = None
-
-    @property
-    def subject(self) -> str | None:
-        """The step's identifier in its workflow."""
-        return self.step.identifier if self.step else None
-
-
-class Paging(msgspec.Struct):
-    """Where the list goes on: an opaque cursor or, as in Kapso's Meta proxy, a URL."""
-
-    next: str | int | None = None
-
-
-class Meta(msgspec.Struct):
-    """Paging by number, which Kapso had before cursors and which old parameters bring back."""
-
-    page: int = 1
-    per_page: int | None = None
-    total_pages: int = 1
-
-
-class Page(msgspec.Struct):
-    """A page of any of the lists."""
-
-    data: list[msgspec.Raw]
-    paging: Paging | None = None
-    meta: Meta | None = None
-
-    def next_query(self) -> dict[str, Any] | None:
-        """Return the parameters that ask for the page after this one, None for the last one.
-
-        The list ends where `next` is null: not at a short or empty page, and `cursors.after` is
-        set on the last page as well.
-        """
-        if self.paging is not None and self.paging.next is not None:
-            return {"after": _cursor(str(self.paging.next))}
-        if self.paging is None and self.meta is not None and self.meta.page < self.meta.total_pages:
-            return {"page": self.meta.page + 1, "per_page": self.meta.per_page}
-        return None
-
-
-P = TypeVar("P", bound=Page)
-
-
-@frozen
+@define
 class KapsoClient:
-    """The three lists of a project, page by page; a page is fetched when it is asked for.
+    """The routes of a project. Lists come page by page; a page is fetched when it is asked for.
 
-    All raise `Gone` where there is no such list, `Fatal` where Kapso refuses the key or the
-    request, and `Retry` where the walk cannot go on but may from its start.
+    All raise `Gone` where there is no such thing, `Fatal` where Kapso refuses the key or the
+    request, `TooLarge` where the answer exceeds `max_response_bytes`, and `Retry` where the walk
+    cannot go on but may from its start.
     """
 
     base_url: str
-    _http: HttpClient
+    http: HttpClient
     _api_key: Secret
     _ctx: Context
+    _widens: bool = field(default=True, init=False)  # until the server refuses such a cursor
 
     @classmethod
     def connect(cls, base_url: str, api_key: Secret, ctx: Context) -> "KapsoClient":
@@ -112,40 +41,54 @@ class KapsoClient:
         http = ctx.http(base_url, auth=ApiKey("X-API-Key", api_key))
         return cls(base_url, http, api_key, ctx)
 
-    @property
-    def http(self) -> HttpClient:
-        """The HTTP client underneath."""
-        return self._http
-
     def workflows(self) -> AsyncGenerator[Page, None]:
         """List all workflows, archived ones too: their executions go on."""
         return self._walk("/workflows", {})
 
-    def executions(self, workflow_id: str, *, limit: int) -> AsyncGenerator[Page, None]:
-        """List a workflow's executions."""
+    def executions(self, workflow_id: str, **query: Any) -> AsyncGenerator[Page, None]:
+        """List a workflow's executions; *query* are `limit`, `status`, `created_after`.
+
+        `created_after` is about the start, and includes its moment.
+        """
         # Without a limit Kapso may answer pages by number.
-        return self._walk(f"/workflows/{quote(workflow_id, safe='')}/executions", {"limit": limit})
+        return self._walk(f"/workflows/{quote(workflow_id, safe='')}/executions", query)
 
     def events(self, execution_id: str, *, limit: int) -> AsyncGenerator[Page, None]:
         """List an execution's events."""
         return self._walk(f"{execution_path(execution_id)}/events", {"limit": limit})
 
+    async def detail(self, execution_id: str) -> Detail:
+        """Fetch an execution with its whole log of events, oldest first, in one answer."""
+        response = await self.http.get(execution_path(execution_id))
+        self._check(response)
+        return decode_page(response, Detail, items="events", secret=self._api_key)
+
+    async def log_search(self, *, limit: int, cursor: str | None) -> LogPage:
+        """Fetch a page of the workflow events that the search index holds of the last 24 hours.
+
+        It may say of itself that it is not available, or answer 422 when the index fails.
+        """
+        query = {"source": "flow_event", "period": "24h", "limit": limit, "cursor": cursor}
+        response = await self.http.get("/log_search", query)
+        if response.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+            return LogPage.unavailable()
+        self._check(response)
+        return decode_page(response, LogPage, secret=self._api_key)
+
     async def _walk(self, path: str, query: Mapping[str, Any]) -> AsyncGenerator[Page, None]:
-        asked = set[tuple[Any, ...]]()
-        further: dict[str, Any] | None = {}
-        while further is not None:
-            response = await self._http.get(path, {**query, **further})
-            self._check(response, resumed=bool(further))
+        """Follow a list to its end, asking for nothing twice."""
+        walk = Walk(self._ctx, self._widens)
+        while walk.query is not None:
+            response = await self.http.get(path, {**query, **walk.query})
+            if response.status == HTTPStatus.BAD_REQUEST and walk.fall_back():
+                self._widens = False  # a cursor that it did not make itself is not taken
+                continue
+            self._check(response, resumed=walk.is_resumed)
             page = decode_page(response, Page, secret=self._api_key)
             yield page
-            further = page.next_query()
-            mark = tuple((further or {}).values())
-            if further is not None and mark in asked:
-                self._ctx.report("paging.repeated", at=response.place)
-                raise Retry(f"{response.place} sent the same cursor twice; its end was not reached")
-            asked.add(mark)
+            walk.go_on(page, response.place)
 
-    def _check(self, response: HttpResponse, *, resumed: bool) -> None:
+    def _check(self, response: HttpResponse, *, resumed: bool = False) -> None:
         if response.status == HTTPStatus.OK:
             return
         said = error_text(response.body, secret=self._api_key)
@@ -164,10 +107,3 @@ def normal_url(base_url: str) -> str:
 def execution_path(execution_id: str) -> str:
     """Return the path of an execution."""
     return f"/workflow_executions/{quote(execution_id, safe='')}"
-
-
-def _cursor(following: str) -> str:
-    if "after=" not in following:
-        return following
-    after = parse_qs(urlsplit(following).query).get("after", [following])[0]
-    return after.replace(" ", "+")  # Base64 that its sender forgot to encode

@@ -1,48 +1,26 @@
 """The event source `kapso`."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator
+from datetime import timedelta
 
 from attrs import define, field, validators
 
-from levada import (
-    Batch,
-    Checkpoint,
-    Event,
-    Fatal,
-    Gone,
-    Json,
-    Partition,
-    Rejected,
-    Secret,
-    Source,
-    SourceContext,
-    option,
-)
-from levada.page import decode_items, parse_time, to_events
-from levada_kapso.client import (
-    EventRow,
-    ExecutionRow,
-    KapsoClient,
-    Page,
-    WorkflowRow,
-    execution_path,
-    normal_url,
-)
-from levada_kapso.kinds import KINDS
-
-FINAL = frozenset({"ended", "failed"})
-"""Kapso allows no transition out of these; `waiting` and `handoff` may go on."""
+from levada import Batch, Checkpoint, Json, Partition, Secret, Source, SourceContext, option
+from levada_kapso.capabilities import Capabilities
+from levada_kapso.client import KapsoClient, normal_url
+from levada_kapso.discovery import Discovery, Scope
+from levada_kapso.executions import Executions
+from levada_kapso.feed import Feed
+from levada_kapso.reading import Kapso, Reading, Terms
 
 
 @define(slots=False, kw_only=True)
 class KapsoSource(Source):
     """Events of workflow executions at Kapso, one partition per execution.
 
-    An execution's events are listed newest first and without a time filter. A read walks back to
-    `window` before the newest event of the last read and leaves older rows alone: events may
-    become visible a little out of order, and none is missed that is late by less.
+    What has to be read shows in a few lists; an execution that has not changed costs nothing.
+    Events may become visible late: none is missed that is late by less than `window`, or than
+    `linger` where nothing follows it.
     """
 
     name = "kapso"
@@ -68,9 +46,26 @@ class KapsoSource(Source):
         default=timedelta(seconds=10),
         help="How far behind the newest event of an execution late events are looked for.",
     )
+    lookback: timedelta = option(
+        default=timedelta(seconds=60),
+        help="How much later than its start an execution may show in the list.",
+    )
+    hold: timedelta = option(
+        default=timedelta(0),
+        help="How long an event waits for earlier ones that are late; 0s: it goes at once.",
+    )
+    log_search: bool = option(
+        default=False,
+        help="Let Kapso's log search say what is new, and look at the lists only every `reconcile`.",
+    )
+    reconcile: timedelta = option(
+        default=timedelta(minutes=15),
+        help="With `log_search`: how often all lists are looked at, whatever it says.",
+    )
 
     _client: KapsoClient = field(init=False)
-    _unknown: set[str] = field(init=False, factory=set)
+    _capabilities: Capabilities = field(init=False)
+    _reported: set[str] = field(init=False, factory=set)
 
     def identity(self) -> str:
         """Return the API's base URL, however it was written."""
@@ -79,150 +74,45 @@ class KapsoSource(Source):
     async def open(self, ctx: SourceContext) -> None:
         """Make the client; nothing is asked yet."""
         self._client = KapsoClient.connect(self.base_url, self.api_key, ctx)
-
-    # ── discovery ───────────────────────────────────────────────────────────────────────────────
+        self._capabilities = Capabilities({}, ctx)
 
     async def partitions(
         self, position: Json, ctx: SourceContext
     ) -> AsyncIterator[Partition | Checkpoint]:
-        """Yield the executions of every workflow, a page at a time, the older ones of it first."""
-        for key in dict.fromkeys(self.executions):
-            yield Partition(key, uri=self._uri(key))
-        if self.executions:
-            return
-        project, workflows = await self._survey(position)
-        began: datetime | None = None
-        for workflow in workflows:
-            async for partition in self._executions_of(workflow, ctx):
-                began = began or self._client.http.now()
-                yield partition
-        began = began or self._client.http.now()
-        yield Checkpoint({"at": began.isoformat(), "project": project})
-
-    async def _survey(self, position: Json) -> tuple[str | None, Sequence[str]]:
-        """Return the project's id, as far as it is known, and the ids of the workflows to read."""
-        before = position.get("project") if position else None
-        if self.workflows:
-            return before, list(dict.fromkeys(self.workflows))
-        try:
-            rows = [row async for page in self._client.workflows() for row in _workflows(page)]
-        except Gone as gone:
-            raise Fatal(f"{gone}; list the ids: workflows = [...]") from gone
-        project = next((str(row.project_id) for row in rows if row.project_id is not None), before)
-        if before not in {None, project}:
-            raise Fatal(
-                f"the API key is for project {project}, but the state is of project {before}; "
-                "use that project's key, or another state folder"
-            )
-        return project, [str(row.id) for row in rows]
-
-    async def _executions_of(self, workflow: str, ctx: SourceContext) -> AsyncIterator[Partition]:
-        try:
-            async for page in self._client.executions(workflow, limit=self.page_size):
-                for row in reversed(decode_items(page.data, ExecutionRow)):
-                    if isinstance(row, Rejected):
-                        ctx.report("execution.unreadable", workflow=workflow, reason=row.reason)
-                    else:
-                        yield self._partition(row)
-        except Gone as gone:
-            if self.workflows:
-                raise Fatal(f"{gone}; is the id in `workflows` right?") from gone
-            ctx.report("workflow.gone", workflow=workflow, reason=str(gone))
-
-    def _partition(self, row: ExecutionRow) -> Partition:
-        key = str(row.id)
-        final = row.status in FINAL if row.status else row.ended_at is not None
-        shown = [row.status or row.ended_at, row.last_event_at]
-        return Partition(
-            key,
-            version=shown if final or row.last_event_at is not None else None,
-            order=parse_time(row.started_at),
-            final=final,
-            changed=parse_time(row.last_event_at) or parse_time(row.ended_at),
-            uri=self._uri(key),
+        """Yield what may have something new, of a list page the older ones first."""
+        position = position or {}
+        self._capabilities.missing.update(position.get("missing", {}))
+        discovery = Discovery(
+            Scope(
+                workflows=self.workflows,
+                executions=self.executions,
+                page_size=self.page_size,
+                lookback=self.lookback,
+            ),
+            self._client,
+            ctx,
+            self._capabilities,
+            Executions(self._client.base_url),
+            position,
         )
-
-    def _uri(self, key: str) -> str:
-        return self._client.base_url + execution_path(key)
-
-    # ── reading ─────────────────────────────────────────────────────────────────────────────────
+        way = Feed(discovery, self.reconcile) if self.log_search else discovery
+        async for each in way.partitions():
+            yield each
 
     async def read(
         self, partition: Partition, position: Json, ctx: SourceContext
     ) -> AsyncIterator[Batch]:
-        """Walk from the newest event back to what is settled; yield the walk oldest first.
-
-        Its position is stored only with the last batch: a walk that was cut short begins anew.
-        """
-        newest = parse_time(position["newest"]) if position else None
-        settled = newest - self.window if newest else None
-        backlog, gone = ctx.backlog(), None
-        try:
-            async with aclosing(self._client.events(partition.key, limit=self.page_size)) as pages:
-                async for page in pages:
-                    rows, done = _unsettled(self._rows(page, partition), settled)
-                    if rejected := [row for row in rows if isinstance(row, Rejected)]:
-                        yield Batch((), rejected=rejected)
-                    events = [row for row in rows if isinstance(row, Event)]
-                    newest = max(filter(None, (newest, *(e.time for e in events))), default=None)
-                    self._note_types(events, ctx)
-                    if position:  # else it is all new, or the journal sees to it
-                        known = await ctx.known(partition.key, [event.id for event in events])
-                        events = [event for event in events if event.id not in known]
-                    backlog.push(events)
-                    if done:
-                        break
-        except Gone as error:
-            gone = error  # what the walk has brought cannot be had a second time
-        async for batch in backlog.batches(None if gone else self._position(newest)):
-            yield batch
-        if gone:
-            raise gone
-
-    def _rows(self, page: Page, partition: Partition) -> list[Event | Rejected]:
-        """Return a page's events in its own order, newest first."""
-        rows = to_events(
-            page.data[::-1],
-            EventRow,
-            partition=partition.key,
-            kinds=KINDS,
-            now=partition.changed or self._client.http.now(),
+        """Yield what is new in an execution; see `levada_kapso.reading`."""
+        terms = Terms(
+            page_size=self.page_size, window=self.window, linger=self.linger, hold=self.hold
         )
-        return rows[::-1]
-
-    def _note_types(self, events: list[Event], ctx: SourceContext) -> None:
-        """Report types that Kapso does not document, each once."""
-        for name in {event.type for event in events if event.kind is None} - self._unknown:
-            self._unknown.add(name)
-            ctx.report("type.unknown", type=name[:100])
-
-    def _position(self, newest: datetime | None) -> Json:
-        """Return the position after a walk.
-
-        An event dated in the future would move the window past events yet to come, so the
-        vendor's clock is as far as it goes.
-        """
-        return {"newest": min(newest, self._client.http.now()).isoformat() if newest else None}
-
-
-def _unsettled(
-    rows: list[Event | Rejected], settled: datetime | None
-) -> tuple[list[Event | Rejected], bool]:
-    """Return the rows that are not older than *settled*, and whether there are older ones.
-
-    What cannot be read is as old as the rows around it.
-    """
-    if settled is None:
-        return rows, False
-    kept: list[Event | Rejected] = []
-    done = False
-    for row in rows:
-        if isinstance(row, Event) and row.time < settled:
-            done = True
-        elif isinstance(row, Event) or not done:
-            kept.append(row)
-    return kept, done
-
-
-def _workflows(page: Page) -> list[WorkflowRow]:
-    return [row for row in decode_items(page.data, WorkflowRow) if not isinstance(row, Rejected)]
+        kapso = Kapso(
+            client=self._client,
+            ctx=ctx,
+            capabilities=self._capabilities,
+            executions=Executions(self._client.base_url),
+            terms=terms,
+            reported=self._reported,
+        )
+        async for batch in Reading(kapso, partition, position).batches():
+            yield batch

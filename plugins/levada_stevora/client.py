@@ -4,26 +4,35 @@ What is said here about Stevora is from its documentation site (API reference: w
 events, authentication). Lists are paged by number; `meta.total` counts all their rows.
 """
 
+from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import msgspec
-from attrs import frozen
+from attrs import define, field, frozen
 
-from levada import ApiKey, Context, Gone, HttpClient, Retry, Secret
-from levada.page import Id, Moment, decode_page, error_text, refusal
+from levada import ApiKey, Context, Gone, HttpClient, HttpResponse, Rejected, Retry, Secret
+from levada.page import Id, Moment, decode_items, decode_page, error_text, refusal
+
+A = TypeVar("A", bound="Answer")
+
+NOTHING: Final = msgspec.Raw(b"null")
+
+NO_ROUTE: Final = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
 
 
 class RunRow(msgspec.Struct, rename="camel"):
-    """A workflow run as the list shows it; `version` counts the changes of the run itself."""
+    """A workflow run as lists show it; `version` counts the changes of the run itself."""
 
     id: Id
     workspace_id: Id | None = None
+    definition_id: Id | None = None
     status: str | None = None
     version: Id | None = None
     created_at: Moment = None
     updated_at: Moment = None
+    failed_at: Moment = None
 
 
 class EventRow(
@@ -44,12 +53,23 @@ class Meta(msgspec.Struct, rename="camel"):
     page_size: int | None = None
 
 
-class Page(msgspec.Struct):
-    """A page of either list. Stevora says `success: false` with status 200 as well."""
+class Answer(msgspec.Struct):
+    """Any answer. Stevora says `success: false` with status 200 as well."""
 
     success: bool = True
+
+
+class Page(Answer):
+    """A page of a list."""
+
     data: list[msgspec.Raw] | None = None
-    meta: Meta | None = None
+    meta: msgspec.Raw = NOTHING
+
+
+class Single(Answer):
+    """One thing by itself."""
+
+    data: msgspec.Raw = NOTHING
 
 
 @frozen
@@ -60,30 +80,47 @@ class Rows:
     total: int | None
     """How many rows the list has; None: Stevora did not say."""
 
-    offset: int
-    """How many rows the list has before these."""
+    number: int
+    size: int
+    """How many rows Stevora puts on a page."""
 
-    end: int
-    """Where the next page begins."""
+    @property
+    def offset(self) -> int:
+        """How many rows the list has before these."""
+        return (self.number - 1) * self.size
 
     @property
     def is_last(self) -> bool:
-        """Whether nothing follows; a short page alone does not say so."""
-        return not self.rows or (self.total is not None and self.end >= self.total)
+        """Whether nothing follows; a short page alone does not say so.
+
+        A total that is less than what the page shows was counted before, and says nothing.
+        """
+        if not self.rows:
+            return True
+        if self.total is None:
+            return False
+        is_full = len(self.rows) >= self.size
+        is_outdated = self.offset + len(self.rows) > self.total
+        return self.offset + self.size >= self.total and not (is_full and is_outdated)
 
 
-@frozen
+@define
 class StevoraClient:
-    """The two lists of a workspace.
+    """What a workspace's API shows: its runs, one of them, and the events of one.
 
-    Both raise `Gone` where there is no such list, `Fatal` where Stevora refuses the key or the
-    request, and `Retry` where it answers something else than a page.
+    Lists raise `Gone` where there is no such list, all raise `Fatal` where Stevora refuses the key
+    or the request, and `Retry` where it answers something else than it should.
     """
 
     base_url: str
     _http: HttpClient
     _api_key: Secret
-    page_size: int
+    _asked: int
+    page_size: int = field(init=False)
+    """How many rows come on a page when nothing else is asked for: as Stevora last showed."""
+
+    def __attrs_post_init__(self) -> None:
+        self.page_size = self._asked
 
     @classmethod
     def connect(
@@ -99,29 +136,63 @@ class StevoraClient:
         """The HTTP client underneath."""
         return self._http
 
-    async def runs(self, page: int, *, definition: str | None) -> Rows:
+    async def runs(
+        self, page: int, *, status: str | None = None, definition: str | None = None
+    ) -> Rows:
         """Fetch a page of the runs, in an order that Stevora does not tell."""
-        return await self._page("/v1/workflow-runs", page, definitionId=definition)
+        return await self._page("/v1/workflow-runs", page, status=status, definitionId=definition)
 
-    async def events(self, run_id: str, page: int) -> Rows:
+    async def run(self, run_id: str) -> RunRow | None:
+        """Fetch a run by itself; None where there is no such run, or no such route."""
+        response = await self._http.get(run_path(run_id))
+        if response.status in NO_ROUTE:
+            return None
+        data = self._decode(response, Single).data
+        if bytes(data) == b"null":
+            raise self._without_success(response)
+        (row,) = decode_items([data], RunRow)
+        return None if isinstance(row, Rejected) else row
+
+    async def events(self, run_id: str, page: int, *, size: int | None = None) -> Rows:
         """Fetch a page of a run's events, which are listed oldest first."""
-        return await self._page(f"{run_path(run_id)}/events", page)
+        return await self._page(f"{run_path(run_id)}/events", page, size)
 
-    async def _page(self, path: str, page: int, **query: Any) -> Rows:
-        size = self.page_size
-        response = await self._http.get(path, {"page": page, "pageSize": size, **query})
+    async def _page(self, path: str, number: int, size: int | None = None, **query: Any) -> Rows:
+        asked = size or self._asked
+        response = await self._http.get(path, {"page": number, "pageSize": asked, **query})
         if response.status == HTTPStatus.NOT_FOUND:
-            said = error_text(response.body, secret=self._api_key)
-            raise Gone(f"404 from {response.place}: {said}")
+            raise Gone(f"404 from {response.place}: {self._said(response)}")
+        answer = self._decode(response, Page)
+        if answer.data is None:
+            raise self._without_success(response)
+        meta = _meta(answer.meta)
+        used = meta.page_size or max(asked, len(answer.data), self.page_size if size is None else 0)
+        if size is None:
+            self.page_size = used
+        return Rows(answer.data, meta.total, number, used)
+
+    def _decode(self, response: HttpResponse, answer: type[A]) -> A:
         if response.status != HTTPStatus.OK:
             raise refusal(response, secret=self._api_key)
-        answer = decode_page(response, Page, secret=self._api_key)
-        if not answer.success or answer.data is None:
-            said = error_text(response.body, secret=self._api_key)
-            raise Retry(f"{response.place} answered 200 without success: {said}")
-        meta = answer.meta
-        size = (meta and meta.page_size) or size
-        return Rows(answer.data, meta.total if meta else None, (page - 1) * size, page * size)
+        decoded = decode_page(response, answer, secret=self._api_key)
+        if not decoded.success:
+            raise self._without_success(response)
+        return decoded
+
+    def _without_success(self, response: HttpResponse) -> Retry:
+        return Retry(f"{response.place} answered 200 without success: {self._said(response)}")
+
+    def _said(self, response: HttpResponse) -> str:
+        return error_text(response.body, secret=self._api_key)
+
+
+def _meta(raw: msgspec.Raw) -> Meta:
+    """Read what can be used of a page's meta."""
+    with suppress(msgspec.DecodeError):
+        meta = msgspec.json.decode(raw, type=Meta | None, strict=False)
+        if meta and (meta.page_size or 1) > 0 and (meta.total or 0) >= 0:
+            return meta
+    return Meta()
 
 
 def normal_url(base_url: str) -> str:

@@ -69,6 +69,30 @@ async def test_beyond_its_share_requests_are_paced_evenly(
     assert time.sleeps == pytest.approx([interval] * 5)
 
 
+async def test_what_went_freely_counts_against_the_share(time: Time) -> None:
+    budget = Budget(share=0.5, clock=time.clock)
+    for remaining in range(99, 49, -1):
+        await send(budget, limit=100, remaining=remaining)
+
+    await send(budget)
+
+    assert sum(time.sleeps) == pytest.approx(60)
+
+
+async def test_no_minute_has_more_than_the_share_of_a_fixed_window(time: Time) -> None:
+    budget, sent = Budget(share=0.5, clock=time.clock), list[float]()
+    for _ in range(300):
+        await budget.enter()
+        sent.append(time.now)
+        window = [each for each in sent if each // 60 == time.now // 60]
+        budget.leave()
+        budget.learn({"x-ratelimit-limit": "100", "x-ratelimit-remaining": str(100 - len(window))})
+
+    busiest = max(len([s for s in sent if at <= s < at + 60]) for at in sent)
+    assert busiest <= 50
+    assert sent[-1] - sent[0] <= 300 / 50 * 60
+
+
 async def test_a_new_window_sets_requests_free(time: Time) -> None:
     budget = Budget(clock=time.clock)
     await send(budget, limit=100, remaining=10)

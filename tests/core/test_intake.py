@@ -206,12 +206,20 @@ async def test_an_open_run_is_read_though_discovery_does_not_show_it(start: Star
     assert source.positions == [("a", None), ("a", 3)]
 
 
-async def test_a_run_that_is_gone_is_closed_and_the_others_go_on(
+def gone_run(linger: timedelta) -> ScriptedSource:
+    """Return a source whose run "a" is not there once, or for as long as it is asked for."""
+    return ScriptedSource(
+        runs={"a": events(1, 30, "a"), "b": events(1, 30, "b")},
+        found=[[Partition("a", version=1), Partition("b", version=1, final=True)]],
+        failures={"a": [Gone("404")] * 2},
+        linger=linger,
+    )
+
+
+async def test_a_run_that_is_gone_waits_and_the_others_go_on(
     start: Start, journal: Journal
 ) -> None:
-    source = ScriptedSource(
-        runs={"a": events(1, 30, "a"), "b": events(1, 30, "b")}, failures={"a": [Gone("404")]}
-    )
+    source = gone_run(timedelta(hours=1))
     intake = await start(source)
 
     await intake.run()
@@ -219,6 +227,138 @@ async def test_a_run_that_is_gone_is_closed_and_the_others_go_on(
 
     assert kept(journal) == {"a": ids(1, 10), "b": ids(1, 30)}
     assert source.positions == [("a", None), ("b", None)]
+
+
+async def test_a_run_that_is_still_gone_after_the_linger_is_closed(start: Start) -> None:
+    source = gone_run(timedelta(hours=1))
+    intake = await start(source)
+    await intake.run()
+
+    source.linger = timedelta(0)
+    await intake.run()
+    await intake.run()
+
+    assert source.positions == [("a", None), ("b", None), ("a", 10)]
+
+
+async def test_a_run_that_was_gone_for_a_moment_is_read_to_its_end(
+    start: Start, journal: Journal
+) -> None:
+    source = gone_run(timedelta(hours=1))
+    source.failures["a"].pop()
+    intake = await start(source)
+    await intake.run()
+
+    source.linger = timedelta(0)
+    await intake.run()
+
+    assert kept(journal)["a"] == ids(1, 30)
+
+
+async def test_a_hinted_run_is_read_whatever_its_version(start: Start, journal: Journal) -> None:
+    run = Partition("a", version=1, final=True)
+    source = ScriptedSource(runs={"a": events(1, 3, "a")}, found=[[run]])
+    intake = await start(source)
+    await intake.run()
+
+    source.runs["a"].append(event(4, "a"))
+    intake.hint("a")
+    await intake.run()
+    await intake.run()
+
+    assert kept(journal) == {"a": ids(1, 4)}
+    assert source.positions == [("a", None), ("a", 3)]
+
+
+async def test_a_hinted_run_that_discovery_does_not_show_is_read(
+    start: Start, journal: Journal
+) -> None:
+    source = ScriptedSource(runs={"a": events(1, 3, "a")}, found=[[]])
+    intake = await start(source)
+
+    intake.hint("a")
+    await intake.run()
+
+    assert kept(journal) == {"a": ids(1, 3)}
+
+
+async def test_a_hint_outlives_a_pass_that_fails(start: Start, journal: Journal) -> None:
+    source = ScriptedSource(runs={"a": events(1, 3, "a")}, found=[[Retry("503")], []])
+    intake = await start(source)
+    intake.hint("a")
+    with pytest.raises(SourceError):
+        await intake.run()
+
+    await intake.run()
+
+    assert kept(journal) == {"a": ids(1, 3)}
+
+
+async def test_what_changed_longest_ago_is_read_first(start: Start) -> None:
+    now = datetime.now(UTC)
+    runs = [Partition(str(n), changed=now - timedelta(days=n), final=True) for n in (3, 1, 4, 2)]
+    source = ScriptedSource(
+        runs={run.key: [event(1, run.key)] for run in runs}, found=[[Partition("0"), *runs]]
+    )
+    source.runs["0"] = [event(1, "0")]
+    intake = await start(source)
+    intake._settings = evolve(intake._settings, concurrency=1)
+
+    await intake.run()
+
+    assert [key for key, _ in source.positions] == ["0", "4", "3", "2", "1"]
+
+
+async def test_what_a_read_learnt_replaces_what_discovery_showed(start: Start) -> None:
+    @define(slots=False, kw_only=True)
+    class Learning(ScriptedSource):
+        async def read(
+            self, partition: Partition, position: Json, ctx: SourceContext
+        ) -> AsyncIterator[Batch]:
+            self.positions.append((partition.key, position))
+            learnt = evolve(partition, version=2, final=True, memo={"seen": True})
+            yield Batch(events(1, 2, "a"), position=2, partition=learnt)
+
+    source = Learning(found=[[Partition("a")], [Partition("a", version=2)]])
+    intake = await start(source)
+
+    await intake.run()
+    await intake.run()
+
+    assert source.positions == [("a", None)]
+
+
+async def test_a_batch_about_another_partition_breaks_the_contract(start: Start) -> None:
+    @define(slots=False, kw_only=True)
+    class Confused(ScriptedSource):
+        async def read(
+            self, partition: Partition, position: Json, ctx: SourceContext
+        ) -> AsyncIterator[Batch]:
+            yield Batch((), partition=Partition("b"))
+
+    intake = await start(Confused(found=[[Partition("a")]]))
+
+    with pytest.raises(PluginError, match="a batch about another partition than 'a'"):
+        await intake.run()
+
+
+async def test_a_source_that_could_not_be_opened_is_opened_again(start: Start) -> None:
+    @define(slots=False, kw_only=True)
+    class Slow(ScriptedSource):
+        async def open(self, ctx: SourceContext) -> None:
+            await super().open(ctx)
+            if self.opened == 1:
+                raise Retry("not yet")
+
+    source = Slow(runs={"a": events(1, 1, "a")})
+    intake = await start(source)
+    with pytest.raises(SourceError, match="not yet"):
+        await intake.run()
+
+    await intake.run()
+
+    assert source.opened == 2
+    assert source.positions == [("a", None)]
 
 
 async def test_a_fatal_read_stops_the_source(start: Start) -> None:

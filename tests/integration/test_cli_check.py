@@ -90,7 +90,7 @@ def test_a_source_of_named_executions_is_asked_for_one(desk: Desk, sandbox: Sand
 
     done = desk.run("check", "p.toml")
 
-    assert f"{key}/events 200" in done.stdout
+    assert f"{key} 200" in done.stdout
     assert len(sandbox.kapso.requests) == 1
 
 

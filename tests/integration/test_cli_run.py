@@ -54,6 +54,40 @@ def test_a_run_delivers_everything_and_says_so(desk: Desk, sandbox: Sandbox) -> 
     assert f"file   {EVENTS} delivered" in done.stderr
 
 
+def test_an_execution_can_be_asked_for_whatever_its_list_shows(
+    desk: Desk, sandbox: Sandbox
+) -> None:
+    desk.run("run", "p.toml")
+    world = sandbox.kapso.world
+    execution = next(each for each in world.executions.values() if each.is_final)
+    shown = execution.last_event_at
+    new = world.add_event(execution.id, "afterthought")
+    execution.last_event_at = shown
+    desk.run("run", "p.toml")
+    assert new.id not in desk.ids("events.jsonl")
+
+    for option in ("--execution", "--run"):
+        done = desk.run("run", "p.toml", option, f"kapso={execution.id}")
+        assert (done.returncode, new.id in desk.ids("events.jsonl")) == (0, True)
+
+    assert sorted(desk.ids("events.jsonl")) == sorted(ids_of(sandbox))
+
+
+def test_an_execution_of_one_of_several_sources_needs_the_name_of_it(
+    desk: Desk, sandbox: Sandbox
+) -> None:
+    more = f'[sources.more]\nuse = "kapso"\nbase_url = "{sandbox.kapso.url}"\n'
+    text = pipeline(sandbox, '[sinks.file]\npath = "events.jsonl"')
+    desk.write("p.toml", more + text)
+
+    unclear = desk.run("run", "p.toml", "--execution", "x1")
+    unknown = desk.run("run", "p.toml", "--execution", "other=x1")
+
+    assert (unclear.returncode, unknown.returncode) == (2, 2)
+    assert "Put its name before it: more=x1" in unclear.stderr
+    assert "no source 'other'; the sources: more, kapso" in unknown.stderr
+
+
 def test_a_second_run_delivers_only_what_is_new(desk: Desk, sandbox: Sandbox) -> None:
     desk.run("run", "p.toml")
     before = len(sandbox.kapso.requests)

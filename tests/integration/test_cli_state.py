@@ -41,7 +41,12 @@ def test_says_that_nothing_ran_yet(desk: Desk, sandbox: Sandbox) -> None:
 
     assert (words.returncode, data.returncode) == (0, 0)
     assert "has not run yet" in words.stdout
-    assert json.loads(data.stdout) == {"path": None, "sources": [], "sinks": []}
+    assert json.loads(data.stdout) == {
+        "path": None,
+        "sources": [],
+        "sinks": [],
+        "diagnostics": [],
+    }
     assert [path.name for path in desk.folder.iterdir()] == ["p.toml"]
 
 
@@ -87,6 +92,24 @@ def test_works_while_a_run_goes_on(desk: Desk, sandbox: Sandbox) -> None:
     stop(running)
     assert done.returncode == 0
     assert accounts(json.loads(done.stdout)) == {"file": True}
+
+
+def test_shows_what_was_reported(desk: Desk, sandbox: Sandbox) -> None:
+    execution = next(iter(sandbox.kapso.world.executions))
+    sandbox.kapso.world.add_event(execution, "moon_landed")
+    desk.write("p.toml", pipeline(sandbox, '[sinks.file]\npath = "events.jsonl"'))
+    desk.run("run", "p.toml")
+
+    words = desk.run("status", "p.toml").stdout
+    (found,) = json.loads(desk.run("status", "p.toml", "--json").stdout)["diagnostics"]
+
+    assert "kapso: type.unknown" in words
+    assert "type='moon_landed'" in words
+    assert (found["what"], found["fields"], found["count"]) == (
+        "type.unknown",
+        {"type": "moon_landed"},
+        1,
+    )
 
 
 def test_names_what_is_not_in_the_file_any_more(desk: Desk, sandbox: Sandbox) -> None:

@@ -1,7 +1,7 @@
 """Where the tests of a source sit: a host in memory, and servers that answer as told."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 
@@ -19,15 +19,19 @@ class Desk(HostContext):
     """A host that keeps everything in memory, and reads one partition after the other."""
 
     read_ids: defaultdict[str, set[str]] = field(factory=lambda: defaultdict(set))
+    forgotten: dict[str, int] = field(factory=dict)
+    """How many ids of a partition are not in `read_ids` any more, as it was closed."""
     positions: dict[str, Json] = field(factory=dict)
+    learnt: dict[str, Partition] = field(factory=dict)
     reports: list[tuple[str, dict[str, Json]]] = field(factory=list)
     open_partitions: Mapping[str, Partition] = field(factory=dict)
+    hints: Collection[str] = ()
 
     async def known(self, partition: str, ids: Iterable[str]) -> set[str]:
         return self.read_ids[partition].intersection(ids)
 
     def count(self, partition: str) -> int:
-        return len(self.read_ids[partition])
+        return len(self.read_ids[partition]) + self.forgotten.get(partition, 0)
 
     def backlog(self) -> PageBacklog:
         return PageBacklog()
@@ -47,12 +51,14 @@ class Desk(HostContext):
     async def batches(self, partition: Partition | str) -> list[Batch]:
         """Read and make every batch durable."""
         if isinstance(partition, str):
-            partition = Partition(partition)
+            partition = self.learnt.get(partition, Partition(partition))
         key, done = partition.key, list[Batch]()
         async for batch in self.source.read(partition, self.positions.get(key), self):
             self.read_ids[key].update(event.id for event in batch.events)
             if batch.position is not None:
                 self.positions[key] = batch.position
+            if batch.partition is not None:
+                self.learnt[key] = batch.partition
             done.append(batch)
         return done
 

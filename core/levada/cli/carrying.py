@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import sys
+from collections.abc import Iterable
 
 from levada.cli import logs
 from levada.cli.console import Console
@@ -26,15 +27,18 @@ def carry(
     *,
     follow: bool = False,
     limit: int | None = None,
+    hints: Iterable[tuple[str, str]] = (),
     accept_identity_change: bool = False,
     quiet: bool = False,
 ) -> Report:
     """Run *setup* to its end or to the first signal; with *quiet* without showing progress.
 
+    *hints* are what `Pipeline.hint` takes: a source and a partition each.
+
     Raises:
         ConfigError, StateError: as `Pipeline.run`.
     """
-    run = _Run(setup, console)
+    run = _Run(setup, console, hints)
     with Signals(run.stopping, run.late, patience_s=run.patience_s), asyncio.Runner() as runner:
         run.loop = runner.get_loop()
         return runner.run(
@@ -48,8 +52,10 @@ def carry(
 
 
 class _Run:
-    def __init__(self, setup: Setup, console: Console) -> None:
+    def __init__(self, setup: Setup, console: Console, hints: Iterable[tuple[str, str]]) -> None:
         self._pipeline = Pipeline(setup)
+        for source, partition in hints:
+            self._pipeline.hint(source, partition)
         self._console = console
         self._live = console.is_terminal and _leaves_room(setup)
         # Where events and progress would mix on one screen, the events are the progress.

@@ -6,7 +6,14 @@ import socket
 from contextlib import closing
 from datetime import timedelta
 
-from levada.sandbox import KapsoWorld, Receiver, Sandbox, StevoraWorld
+from levada.sandbox import (
+    KapsoQuirks,
+    KapsoWorld,
+    Receiver,
+    Sandbox,
+    StevoraQuirks,
+    StevoraWorld,
+)
 
 HOST = "127.0.0.1"
 KAPSO_PORT, STEVORA_PORT, RECEIVER_PORT = 7171, 7172, 7173
@@ -23,8 +30,10 @@ def sandbox(
     size: int = SIZE,
     grow_every: timedelta | None = None,
     rate_limit: int | None = None,
+    quirks: tuple[KapsoQuirks, StevoraQuirks] | None = None,
 ) -> Sandbox:
     """Return both vendors, not started; the same *size* gives the same events every time."""
+    kapso_quirks, stevora_quirks = quirks or (KapsoQuirks(), StevoraQuirks())
     left_open = min(2, size)
     return Sandbox(
         kapso=KapsoWorld.sample(executions=size, open=left_open),
@@ -35,6 +44,8 @@ def sandbox(
         kapso_port=kapso_port,
         stevora_port=stevora_port,
         kapso_rate_limit=rate_limit,
+        kapso_quirks=kapso_quirks,
+        stevora_quirks=stevora_quirks,
     )
 
 

@@ -142,6 +142,7 @@ class _Context(HostContext):
     """The services to a source of which nothing was read before."""
 
     open_partitions: Mapping[str, Partition] = {}
+    hints = frozenset[str]()
 
     def __init__(self, name: str, source: Source, host: Host) -> None:
         super().__init__(name, source, host)

@@ -19,7 +19,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "init": "files",
         "check": "check",
     },
-    "Carry events": {"run": "run", "status": "state", "enable": "state"},
+    "Carry events": {"run": "run", "status": "state", "verify": "verify", "enable": "state"},
     "Look things up": {"plugins": "connectors", "describe": "connectors", "schema": "files"},
 }
 """The subcommands in the order of the help, and the module each is in."""

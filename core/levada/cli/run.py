@@ -23,6 +23,14 @@ from levada.cli.exit_codes import ExitCode
     metavar="N",
     help="Stop reading after the batch that reaches N new events.",
 )
+@click.option(
+    "--execution",
+    "--run",
+    "hints",
+    multiple=True,
+    metavar="[SOURCE=]ID",
+    help="Read this execution, or run, in the first pass, whatever its list shows. May be repeated.",
+)
 @click.option("--strict", is_flag=True, help="Exit with 7 if there are dead letters.")
 @click.option(
     "--accept-identity-change",
@@ -43,6 +51,7 @@ def run_command(
     follow: bool,
     dry_run: bool,
     limit: int | None,
+    hints: tuple[str, ...],
     strict: bool,
     accept_identity_change: bool,
     as_json: bool,
@@ -56,6 +65,7 @@ def run_command(
 
     setup = setups.load(file, follow=follow or dry_run)
     console = console_of(ctx)
+    wanted = [setups.hint(setup, each) for each in hints]
     if dry_run:
         return reading.dry_run(setup, console, limit=limit)
     report = carrying.carry(
@@ -63,6 +73,7 @@ def run_command(
         console,
         follow=follow,
         limit=limit,
+        hints=wanted,
         accept_identity_change=accept_identity_change,
         quiet=as_json,
     )

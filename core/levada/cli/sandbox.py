@@ -13,7 +13,14 @@ from levada.cli.exit_codes import ExitCode
 from levada.cli.text import safe
 
 if TYPE_CHECKING:
-    from levada.sandbox import Answer, Delivery, Receiver, Sandbox
+    from levada.sandbox import (
+        Answer,
+        Delivery,
+        KapsoQuirks,
+        Receiver,
+        Sandbox,
+        StevoraQuirks,
+    )
 
 MOST_SHOWN = 3
 
@@ -68,6 +75,14 @@ PORT = click.IntRange(0, 65535)
     metavar="N",
     help="Requests a minute that Kapso allows; default: any number.",
 )
+@click.option(
+    "--quirk",
+    "quirks",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="Do what the reference does not say, as kapso.timestamp_cursors or stevora.order=oldest. "
+    "May be repeated; an unknown name lists them all.",
+)
 @click.pass_context
 def sandbox_command(
     ctx: click.Context,
@@ -78,6 +93,7 @@ def sandbox_command(
     size: int,
     grow: str,
     rate_limit: int | None,
+    quirks: tuple[str, ...],
 ) -> ExitCode:
     """Run a local Kapso, Stevora and webhook receiver.
 
@@ -96,6 +112,7 @@ def sandbox_command(
         size=size,
         grow_every=_duration(grow),
         rate_limit=rate_limit,
+        quirks=_quirks(quirks),
     )
     receiver = Receiver(port=webhook_port, answers=lambda delivery: _shown(delivery, console))
     asyncio.run(_serve(vendors, receiver))
@@ -110,6 +127,15 @@ def _duration(text: str) -> timedelta | None:
     if duration is None:
         raise click.BadParameter(f'use a duration such as "500ms" or "2s" ({durations.HELP})')
     return duration or None
+
+
+def _quirks(texts: tuple[str, ...]) -> "tuple[KapsoQuirks, StevoraQuirks]":
+    from levada.sandbox.switches import read_quirks
+
+    try:
+        return read_quirks(texts)
+    except ValueError as error:
+        raise click.BadParameter(safe(str(error)), param_hint="'--quirk'") from error
 
 
 async def _serve(vendors: "Sandbox", receiver: "Receiver") -> None:

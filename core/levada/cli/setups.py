@@ -21,6 +21,23 @@ def load(file: Path, *, follow: bool = True, read_secrets: bool = True) -> Setup
     return setup
 
 
+def hint(setup: Setup, text: str) -> tuple[str, str]:
+    """Read ``ID``, or ``SOURCE=ID`` where there are several sources: the source and the partition.
+
+    Raises:
+        ConfigError: there is no such source, or *text* does not say which.
+    """
+    names = [each.name for each in setup.sources]
+    source, separator, partition = text.partition("=")
+    if separator and source in names:
+        return source, partition
+    if len(names) == 1:
+        return names[0], text
+    if separator:
+        raise ConfigError(f"there is no source '{source}'; the sources: {', '.join(names)}")
+    raise ConfigError(f"which source is {text!r} of? Put its name before it: {names[0]}={text}")
+
+
 def prints(setup: Setup) -> bool:
     """Return whether a sink of *setup* writes to standard output."""
     return any(each.sink.name == "stdout" for each in setup.sinks)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,18 @@ from levada.cli.exit_codes import ExitCode
 from levada.cli.text import columns, count, cut, safe, seconds, size
 
 if TYPE_CHECKING:
-    from levada.journal.status import DeliveryStatus, JournalStatus, SinkStatus, SourceStatus
+    from levada._json import Json
+    from levada.journal.status import (
+        DeliveryStatus,
+        DiagnosticStatus,
+        JournalStatus,
+        SinkStatus,
+        SourceStatus,
+    )
     from levada.setup import Settings, Setup
 
 WARN_FROM = 0.5
+MOST_REPORTS = 10
 
 
 @click.command("status", cls=Command)
@@ -82,7 +91,7 @@ def _as_json(found: "JournalStatus | None") -> dict[str, Any]:
     import attrs
 
     if found is None:
-        return {"path": None, "sources": [], "sinks": []}
+        return {"path": None, "sources": [], "sinks": [], "diagnostics": []}
     return {**attrs.asdict(found), "path": str(found.path)}
 
 
@@ -102,7 +111,34 @@ def _lines(found: "JournalStatus", file: Path, setup: "Setup") -> list[str]:
     known = [each.name for each in found.sources] + [each.name for each in found.sinks]
     removed = [f"!!  {name} is not in {file} any more" for name in known if name not in present]
     full = _full(found)
-    return [head, kept, *full, "", *columns(sources), "", *columns(sinks), *notes, *removed]
+    reported = _reported(found.diagnostics)
+    return [
+        head,
+        kept,
+        *full,
+        "",
+        *columns(sources),
+        "",
+        *columns(sinks),
+        *notes,
+        *removed,
+        *reported,
+    ]
+
+
+def _reported(diagnostics: "Sequence[DiagnosticStatus]") -> list[str]:
+    """Show what connectors reported besides events, the latest first."""
+    rows = [
+        (f"{each.connector}: {each.what}", f"{each.count:,}", each.last, _in_words(each.fields))
+        for each in diagnostics[:MOST_REPORTS]
+    ]
+    more = len(diagnostics) - len(rows)
+    rest = [f"and {count(more, 'older report')}: add --json to see all"] if more > 0 else []
+    return ["", *columns([("reported", "times", "last", "about"), *rows]), *rest] if rows else []
+
+
+def _in_words(fields: "Mapping[str, Json]") -> str:
+    return cut(" ".join(f"{key}={value!r}" for key, value in fields.items()), 100)
 
 
 def _full(found: "JournalStatus") -> list[str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -36,6 +37,7 @@ class Budget:
         self._turn = asyncio.Lock()
         self._flying = 0
         self._sent_at = -WINDOW_S
+        self._sent: deque[float] = deque()  # when, in the last minute
         self._held_until = 0.0
         self._refusals = 0
         self._told: tuple[int, int, float] | None = None  # limit, remaining, when
@@ -103,8 +105,11 @@ class Budget:
             remaining = limit  # a new window must have begun since
         if remaining - self._flying > (1 - self._share) * limit:
             return 0.0
-        interval = WINDOW_S / max(limit * self._share, 1.0)
-        return self._sent_at + interval - now
+        ours = max(int(limit * self._share), 1)
+        wait_s = self._sent_at + WINDOW_S / ours - now
+        if len(self._sent) >= ours:  # what went freely counts: in any minute no more than our share
+            wait_s = max(wait_s, self._sent[-ours] + WINDOW_S - now)
+        return wait_s
 
     def _bucket_s(self) -> float:
         rate = (self._limit or 1) / WINDOW_S
@@ -122,4 +127,7 @@ class Budget:
             grown = self._tokens + (now - self._sent_at) * self._limit / WINDOW_S
             self._tokens = min(self._burst, grown) - 1
         self._sent_at = now
+        self._sent.append(now)
+        while self._sent[0] <= now - WINDOW_S:
+            self._sent.popleft()
         self._flying += 1

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from levada.errors import Fatal, Retry
+from levada.errors import Failure, Fatal, Retry, TooLarge
 from levada.http.address import Address
 from levada.http.body import TooLong, UnknownCoding
 from levada.http.budget import Budget
@@ -232,10 +232,10 @@ class Client:
                 "correct the base URL if that is where it moved"
             )
 
-    def _unfit(self, outgoing: Outgoing, error: Exception) -> Fatal:
+    def _unfit(self, outgoing: Outgoing, error: Exception) -> Failure:
         if isinstance(error, UnknownCoding):
             return Fatal(f"{outgoing.place}: the answer is compressed in a way nobody asked for")
-        return Fatal(
+        return TooLarge(
             f"{outgoing.place}: the answer is longer than {self.limits.body_bytes} bytes; "
             "if it is meant to be, raise max_response_bytes"
         )

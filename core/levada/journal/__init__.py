@@ -18,7 +18,8 @@ from typing import Any, Self
 
 from levada.errors import StateError
 from levada.event import Event, Origin
-from levada.journal import schema
+from levada.host import Finding
+from levada.journal import diagnostics, schema
 from levada.journal.lock import locked
 from levada.journal.pruning import AT_ONCE, pruned
 from levada.journal.rows import COLUMNS, event_of
@@ -112,6 +113,11 @@ class Journal:
     def write(self, write: Write[Any]) -> "asyncio.Future[Any]":
         """Queue a write; what is returned resolves when it is durable."""
         return self._writer.submit(write)
+
+    async def note(self, findings: Sequence[tuple[Finding, int]]) -> None:
+        """Remember what connectors reported besides events, and how often."""
+        if findings:
+            await self.write(lambda connection: diagnostics.note(connection, findings))
 
     @property
     def last_seq(self) -> int:

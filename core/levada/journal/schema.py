@@ -7,9 +7,10 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from levada.errors import StateError
+from levada.journal.migrations import migrate
 
 APPLICATION_ID = 0x4C565644  # "LVVD"
-VERSION = 1
+VERSION = 2
 
 # FULL, not NORMAL: what follows a commit (an unlink, an answer to an upstream, a pruned row) cannot
 # be undone, so the commit has to survive a power loss.
@@ -42,6 +43,7 @@ CREATE TABLE source (
 ) WITHOUT ROWID;
 
 -- `state` is open, lingering, closed, gone, or settled: closed, and never asked for again.
+-- `version` is NULL while the last read was not complete; `memo` is the source's own.
 -- `last` is the number of its newest event; the row has to stay as long as that one does.
 CREATE TABLE partition (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -55,16 +57,21 @@ CREATE TABLE partition (
     sorting TEXT,
     final INTEGER NOT NULL DEFAULT 0,
     changed TEXT,
+    memo TEXT,
     state TEXT NOT NULL DEFAULT 'open',
     events INTEGER NOT NULL DEFAULT 0,
     last INTEGER NOT NULL DEFAULT 0,
     UNIQUE (connector, account, key)
 );
 CREATE INDEX partition_open ON partition (source, state) WHERE state IN ('open', 'lingering');
+CREATE INDEX partition_closed ON partition (source, sorting) WHERE state IN ('closed', 'gone');
+CREATE INDEX partition_settled ON partition (last) WHERE state = 'settled';
 
+-- All ids of a partition that is open, the newest of one that is closed.
 CREATE TABLE seen (
     partition INTEGER NOT NULL REFERENCES partition (id),
     id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
     PRIMARY KEY (partition, id)
 ) WITHOUT ROWID;
 
@@ -122,6 +129,17 @@ CREATE TABLE dead (
     time TEXT NOT NULL,
     UNIQUE (sink, connector, account, partition, event)
 );
+
+-- What connectors reported besides events; `connector` is its name in the pipeline.
+CREATE TABLE diagnostic (
+    connector TEXT NOT NULL,
+    what TEXT NOT NULL,
+    fields TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    first TEXT NOT NULL,
+    last TEXT NOT NULL,
+    PRIMARY KEY (connector, what, fields)
+) WITHOUT ROWID;
 """
 
 
@@ -134,9 +152,15 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     with ExitStack() as stack:
         try:
             connection = stack.enter_context(closing(_open(path, readonly=readonly)))
-            _check(connection, path)
+            version = _check(connection, path)
             if not readonly:
                 connection.executescript(PRAGMAS)
+                if version < VERSION:
+                    migrate(connection, path, version=version, target=VERSION)
+            elif version < VERSION:
+                raise StateError(
+                    f"{path} was written by an older Levada; `levada run` brings it up to date"
+                )
         except sqlite3.Error as error:
             raise StateError(f"{path}: {error}; move it away, or restore a copy") from error
         stack.pop_all()
@@ -182,7 +206,8 @@ def _open(path: Path, *, readonly: bool) -> sqlite3.Connection:
     )
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
+def _check(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the version of a journal that we can read."""
     if path.stat().st_size == 0:
         raise StateError(f"{path} is empty; remove it to start afresh, or restore a copy")
     (application,) = connection.execute("PRAGMA application_id").fetchone()
@@ -193,6 +218,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         raise StateError(
             f"{path} was written by a newer Levada (schema {version}, this one knows {VERSION}); upgrade"
         )
+    return int(version)
 
 
 def _sync(path: Path) -> None:

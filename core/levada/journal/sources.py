@@ -13,14 +13,16 @@ from levada._json import Json
 from levada.batch import Batch, Checkpoint, Partition, Rejected, sortable
 from levada.errors import StateError
 from levada.event import Event
+from levada.journal import seen
 from levada.journal.rows import row_of, size_of
 from levada.setup import SourceSetup
-from levada.state import Stage, Tracked
+from levada.source import KEPT_IDS
+from levada.state import CLOSED, Stage, Tracked
 
 if TYPE_CHECKING:
     from levada.journal import Journal
 
-_PARTITION = "key, uri, position, version, sorting, final, changed, state"
+_PARTITION = "key, uri, position, version, sorting, final, changed, memo, state"
 
 
 class SourceState:
@@ -134,14 +136,25 @@ class SourceState:
             sortable(partition.order),
             partition.final,
             partition.changed.isoformat() if partition.changed else None,
+            _json(partition.memo),
             stage,
         )
         return self._journal.write(lambda connection: self._settle(connection, partition, values))
 
-    def checkpoint(self, checkpoint: Checkpoint) -> Awaitable[None]:
+    async def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Remember a position of the discovery, and forget closed partitions below `settled`."""
-        values = (_json(checkpoint.position), sortable(checkpoint.settled))
-        return self._journal.write(lambda connection: self._checkpoint(connection, *values))
+        position, name = _json(checkpoint.position), self._setup.name
+        await self._journal.write(
+            lambda connection: connection.execute(
+                "UPDATE source SET position = ? WHERE name = ?", (position, name)
+            )
+        )
+        settled = sortable(checkpoint.settled)
+        if settled is not None:
+            while await self._journal.write(
+                lambda connection: seen.forget(connection, name, settled)
+            ):
+                pass
 
     def _keep(
         self,
@@ -154,7 +167,7 @@ class SourceState:
         limit = self._journal.settings.max_event_bytes
         fitting = [event for event in batch.events if len(event.raw) <= limit]
         large = [event for event in batch.events if len(event.raw) > limit]
-        new = _unseen(connection, row, fitting, is_new=is_new)
+        new = _each_once(fitting) if is_new else seen.unseen(connection, row, fitting)
         last = _insert(connection, row, new)
         origin = self._setup.origin(partition)
         for seq, event in enumerate(new, last - len(new) + 1):
@@ -197,27 +210,14 @@ class SourceState:
         self, connection: sqlite3.Connection, partition: Partition, values: tuple[Any, ...]
     ) -> None:
         row, _ = self._enter_partition(connection, partition)
-        connection.execute(
-            "UPDATE partition SET version = ?, sorting = ?, final = ?, changed = ?, state = ?"
-            " WHERE id = ?",
+        ((events,),) = connection.execute(
+            "UPDATE partition SET version = ?, sorting = ?, final = ?, changed = ?, memo = ?,"
+            " state = ? WHERE id = ? RETURNING events",
             (*values, row),
-        )
+        ).fetchall()
+        if values[-1] in CLOSED and events > KEPT_IDS:
+            seen.collapse(connection, row)
         del self._rows[partition.key]
-
-    def _checkpoint(
-        self, connection: sqlite3.Connection, position: str | None, settled: str | None
-    ) -> None:
-        connection.execute(
-            "UPDATE source SET position = ? WHERE name = ?", (position, self._setup.name)
-        )
-        if settled is not None:
-            below = "source = ? AND state IN ('closed', 'gone') AND sorting < ?"
-            values = (self._setup.name, settled)
-            connection.execute(
-                f"DELETE FROM seen WHERE partition IN (SELECT id FROM partition WHERE {below})",
-                values,
-            )
-            connection.execute(f"UPDATE partition SET state = 'settled' WHERE {below}", values)
 
     def _reject(
         self, connection: sqlite3.Connection, partition: Partition, rejected: Rejected
@@ -238,20 +238,8 @@ class SourceState:
         )
 
 
-def _unseen(
-    connection: sqlite3.Connection, row: int, events: Iterable[Event], *, is_new: bool
-) -> list[Event]:
-    """Return the events whose id is new to the partition, each once, in their order."""
-    by_id = {event.id: event for event in events}
-    if is_new:
-        return list(by_id.values())
-    known = connection.execute(
-        "SELECT id FROM seen WHERE partition = ? AND id IN (SELECT value FROM json_each(?))",
-        (row, json.dumps(list(by_id))),
-    )
-    for (name,) in known.fetchall():
-        del by_id[name]
-    return list(by_id.values())
+def _each_once(events: Iterable[Event]) -> list[Event]:
+    return list({event.id: event for event in events}.values())
 
 
 def _insert(connection: sqlite3.Connection, row: int, events: Sequence[Event]) -> int:
@@ -259,13 +247,13 @@ def _insert(connection: sqlite3.Connection, row: int, events: Sequence[Event]) -
     if not events:
         return 0
     now = int(time.time())
-    connection.executemany("INSERT INTO seen VALUES (?, ?)", [(row, event.id) for event in events])
     connection.executemany(
         "INSERT INTO event (partition, id, type, time, subject, kind, raw, crc, kept_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [row_of(event, row, now) for event in events],
     )
     ((last,),) = connection.execute("SELECT last_insert_rowid()").fetchall()
+    seen.remember(connection, row, events, last)
     return int(last)
 
 
@@ -275,7 +263,7 @@ def _too_large(event: Event, limit: int) -> Rejected:
 
 
 def _tracked(row: Any) -> Tracked:
-    key, uri, position, version, sorting, final, changed, stage = row
+    key, uri, position, version, sorting, final, changed, memo, stage = row
     partition = Partition(
         key,
         version=json.loads(version) if version else None,
@@ -283,6 +271,7 @@ def _tracked(row: Any) -> Tracked:
         final=bool(final),
         changed=datetime.fromisoformat(changed) if changed else None,
         uri=uri,
+        memo=json.loads(memo) if memo else None,
     )
     return Tracked(partition, json.loads(position) if position else None, stage)
 

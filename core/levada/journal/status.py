@@ -78,6 +78,22 @@ class SinkStatus:
 
 
 @frozen
+class DiagnosticStatus:
+    """What a connector reported besides events: a gap, a type nobody documents, a refused cursor."""
+
+    connector: str
+    """Its name in the pipeline."""
+
+    what: str
+    fields: Mapping[str, Json]
+    count: int
+    first: str
+    """When it was first and last reported, by our clock: RFC 3339, UTC."""
+
+    last: str
+
+
+@frozen
 class JournalStatus:
     """A whole journal at one moment."""
 
@@ -94,6 +110,8 @@ class JournalStatus:
     last_seq: int
     sources: Sequence[SourceStatus] = field(factory=tuple)
     sinks: Sequence[SinkStatus] = field(factory=tuple)
+    diagnostics: Sequence[DiagnosticStatus] = field(factory=tuple)
+    """Of the last 30 days, the latest first."""
 
 
 def status(folder: Path, *, max_bytes: int) -> JournalStatus | None:
@@ -146,6 +164,10 @@ def _journal(connection: sqlite3.Connection, path: Path, max_bytes: int) -> Jour
         last_seq=last,
         sources=[_source(connection, row) for row in _rows(connection, _SOURCES)],
         sinks=[_sink(connection, row, last) for row in _rows(connection, _SINKS)],
+        diagnostics=[
+            DiagnosticStatus(connector, what, json.loads(fields), *more)
+            for connector, what, fields, *more in _rows(connection, _DIAGNOSTICS)
+        ],
     )
 
 
@@ -154,6 +176,11 @@ _SOURCES = "SELECT name, connector, account, position FROM source ORDER BY name"
 _SINKS = """
     SELECT name, connector, identity, state, reason, seq, since, delivered, dead, dropped, filtered
     FROM sink ORDER BY name
+"""
+
+_DIAGNOSTICS = """
+    SELECT connector, what, fields, count, first, last FROM diagnostic
+    ORDER BY last DESC, connector, what, fields
 """
 
 

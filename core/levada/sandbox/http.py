@@ -1,6 +1,8 @@
 """Requests, responses and one HTTP/1.1 connection: h11's state machine on an asyncio stream."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from email.utils import format_datetime
@@ -16,6 +18,8 @@ from attrs import define, field, frozen
 __all__ = ["Connection", "RecordedRequest", "Response", "json_response", "raw_json_response"]
 
 _READ_BYTES = 65_536
+_AT_ONCE = struct.pack("ii", 1, 0)
+"""SO_LINGER on, for no time: closing sends a reset."""
 _BODILESS = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
 
 
@@ -101,13 +105,27 @@ class Connection:
 
     async def send(self, response: Response, *, date: datetime, with_body: bool = True) -> None:
         """Write the whole response at once; `with_body` is false in answer to HEAD."""
-        has_body = with_body and response.status not in _BODILESS
-        wire = self._http.send(_head(response, date)) or b""
-        if has_body:
-            wire += self._http.send(h11.Data(data=response.body)) or b""
-        wire += self._http.send(h11.EndOfMessage()) or b""
-        self._writer.write(wire)
+        head, body = self._wire(response, date, with_body=with_body)
+        self._writer.write(head + body)
         await self._writer.drain()
+
+    async def send_half(self, response: Response, *, date: datetime) -> None:
+        """Write the head and half of the body, half of the head where there is no body."""
+        head, body = self._wire(response, date, with_body=True)
+        self._http.send_failed()
+        self._writer.write(head + body[: len(body) // 2] if body else head[: len(head) // 2])
+        await self._writer.drain()
+
+    async def wait_for_close(self) -> None:
+        """Ignore the client until it has gone."""
+        while await self._reader.read(_READ_BYTES):
+            pass
+
+    def reset(self) -> None:
+        """Break the connection so that the client sees an error, not an end."""
+        connected: socket.socket = self._writer.get_extra_info("socket")
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self._writer.transport.abort()
 
     async def refuse(self, error: h11.RemoteProtocolError, *, date: datetime) -> None:
         """Answer a client that broke the protocol, where an answer is still possible."""
@@ -116,6 +134,12 @@ class Connection:
             await self.send(
                 Response(error.error_status_hint, str(error).encode(), closing), date=date
             )
+
+    def _wire(self, response: Response, date: datetime, *, with_body: bool) -> tuple[bytes, bytes]:
+        has_body = with_body and response.status not in _BODILESS
+        head = self._http.send(_head(response, date)) or b""
+        body = (self._http.send(h11.Data(data=response.body)) or b"") if has_body else b""
+        return head, body + (self._http.send(h11.EndOfMessage()) or b"")
 
     async def _next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         while (event := self._http.next_event()) is h11.NEED_DATA:

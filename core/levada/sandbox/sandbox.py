@@ -1,16 +1,20 @@
 """Local vendors: a Kapso and a Stevora on loopback, with worlds that may grow meanwhile."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AbstractContextManager, AsyncExitStack, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from attrs import define, field
 
 from levada.sandbox.kapso.api import KapsoServer
+from levada.sandbox.kapso.quirks import KapsoQuirks
 from levada.sandbox.kapso.world import KapsoWorld
 from levada.sandbox.limits import RateLimit
+from levada.sandbox.server import utc_now
 from levada.sandbox.stevora.api import StevoraServer
+from levada.sandbox.stevora.quirks import StevoraQuirks
 from levada.sandbox.stevora.world import StevoraWorld
 from levada.sandbox.threads import run_in_thread
 
@@ -23,7 +27,8 @@ class Sandbox:
 
     A vendor whose world is None stays away; by default both have a small sample. The worlds may
     be changed at any time and from any thread. With `grow_every` both grow by themselves.
-    `kapso_rate_limit` counts requests a minute; None switches it off.
+    `kapso_rate_limit` counts requests a minute; None switches it off. `now` is the clock of both
+    servers, and of what is planned in their worlds.
     """
 
     kapso_world: KapsoWorld | None = field(alias="kapso", factory=KapsoWorld.sample)
@@ -35,6 +40,9 @@ class Sandbox:
     kapso_port: int = field(default=0, kw_only=True)
     stevora_port: int = field(default=0, kw_only=True)
     kapso_rate_limit: int | None = field(default=None, kw_only=True)
+    kapso_quirks: KapsoQuirks = field(factory=KapsoQuirks, kw_only=True, repr=False)
+    stevora_quirks: StevoraQuirks = field(factory=StevoraQuirks, kw_only=True, repr=False)
+    now: Callable[[], datetime] = field(default=utc_now, kw_only=True, repr=False)
     _kapso: KapsoServer | None = field(init=False, repr=False)
     _stevora: StevoraServer | None = field(init=False, repr=False)
     _running: AsyncExitStack = field(init=False, factory=AsyncExitStack, repr=False)
@@ -90,13 +98,20 @@ class Sandbox:
             world,
             api_key=self.kapso_key,
             rate_limit=None if limit is None else RateLimit(limit),
+            quirks=self.kapso_quirks,
+            now=self.now,
             host=self.host,
             port=self.kapso_port,
         )
 
     def _stevora_server(self, world: StevoraWorld) -> StevoraServer:
         return StevoraServer(
-            world, api_key=self.stevora_key, host=self.host, port=self.stevora_port
+            world,
+            api_key=self.stevora_key,
+            quirks=self.stevora_quirks,
+            now=self.now,
+            host=self.host,
+            port=self.stevora_port,
         )
 
     async def _grow(self, every_s: float) -> None:
@@ -104,6 +119,7 @@ class Sandbox:
             await asyncio.sleep(every_s)
             for world in (self.kapso_world, self.stevora_world):
                 if world is not None:
+                    world.catch_up(self.now())
                     world.grow()
 
 

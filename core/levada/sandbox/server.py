@@ -2,16 +2,19 @@
 
 import asyncio
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Self
 
 import h11
 from attrs import define, field
 
+from levada.sandbox.faults import Fault, Faults, befall, next_fault
 from levada.sandbox.http import Connection, RecordedRequest, Response, json_response
 
 __all__ = ["Server", "utc_now"]
@@ -30,13 +33,17 @@ class Server(ABC):
 
     With `port` 0 the system picks a free port; from the first start on `port` holds the real one,
     so that a stopped server comes back at the same address. `requests` holds every well-formed
-    request, oldest first, and is never trimmed. `now` is asked for the Date header and for the
-    time of a recorded request.
+    request, oldest first, and is never trimmed. `now` is asked for the Date header, for the time
+    of a recorded request and for everything else that depends on the time.
+
+    `faults` decides which requests go wrong, and may be changed at any time: a function of the
+    request, or a list that is used up request by request.
     """
 
     host: str = "127.0.0.1"
     port: int = 0
     now: Callable[[], datetime] = field(default=utc_now, repr=False)
+    faults: Faults = field(factory=list[Fault], repr=False)
     requests: list[RecordedRequest] = field(init=False, factory=list, repr=False)
     _listener: asyncio.Server | None = field(init=False, default=None, repr=False)
     _connections: dict[asyncio.Task[None], asyncio.StreamWriter] = field(
@@ -61,6 +68,14 @@ class Server(ABC):
         if not self.port:
             raise RuntimeError(f"{type(self).__name__} has no address before it starts")
         return f"http://{self.host}:{self.port}"
+
+    def date(self) -> datetime:
+        """Return what the Date header says."""
+        return self.now()
+
+    def seconds(self) -> float:
+        """Count seconds by the clock that was given as `now`, else by one that never jumps."""
+        return time.monotonic() if self.now is utc_now else self.now().timestamp()
 
     async def start(self) -> None:
         """Listen; connections are accepted once this returns.
@@ -113,13 +128,21 @@ class Server(ABC):
         try:
             while (request := await connection.receive(self.now)) is not None:
                 self.requests.append(request)
-                response = await self._respond_safely(request)
-                with_body = request.method != "HEAD"
-                await connection.send(response, date=self.now(), with_body=with_body)
+                await self._exchange(connection, request)
                 if not connection.reusable:
                     return
         except h11.RemoteProtocolError as error:
-            await connection.refuse(error, date=self.now())
+            await connection.refuse(error, date=self.date())
+
+    async def _exchange(self, connection: Connection, request: RecordedRequest) -> None:
+        fault = next_fault(self.faults, request) or Fault()
+        await befall(
+            fault,
+            connection,
+            partial(self._respond_safely, request),
+            date=self.date,
+            with_body=request.method != "HEAD",
+        )
 
     async def _respond_safely(self, request: RecordedRequest) -> Response:
         try:

@@ -125,7 +125,9 @@ def test_a_journal_of_a_newer_version_is_refused_and_left_alone(path: Path) -> N
 
     message = refusal(path)
 
-    assert message.endswith(f"(schema {schema.VERSION + 1}, this one knows 1); upgrade")
+    assert message.endswith(
+        f"(schema {schema.VERSION + 1}, this one knows {schema.VERSION}); upgrade"
+    )
     assert path.read_bytes() == before
 
 

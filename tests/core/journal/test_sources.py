@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -7,7 +8,7 @@ from attrs import evolve
 
 from core.doubles import START, CollectingSink, ScriptedSource, event, events, names, settings
 from levada import Batch, Checkpoint, Event, Partition, Rejected, StateError
-from levada.journal import Cursor, Journal, SourceState
+from levada.journal import Cursor, Journal, SourceState, seen
 from levada.setup import SinkSetup, SourceSetup
 
 RUN = Partition("run-1")
@@ -181,7 +182,14 @@ async def test_a_closed_partition_is_finished_and_remembers_its_version(
 
 
 async def test_what_is_tracked_survives_a_restart(tmp_path: Path) -> None:
-    run = Partition("run-1", version=[1, "a"], final=True, changed=START, uri="https://x.test/1")
+    run = Partition(
+        "run-1",
+        version=[1, "a"],
+        final=True,
+        changed=START,
+        uri="https://x.test/1",
+        memo={"workflow": "w"},
+    )
     async with Journal(settings(tmp_path)) as journal:
         state = await entered(journal)
         await state.keep(run, Batch([event(1)], position="p"))
@@ -243,6 +251,33 @@ async def test_settling_forgets_the_ids_of_older_closed_partitions_only(
 
     known = {key for key in ("old", "old but open", "young") if state.known(key, ["evt-1"])}
     assert known == {"old but open", "young"}
+
+
+async def test_a_closed_partition_keeps_the_ids_of_its_newest_events(state: SourceState) -> None:
+    await state.keep(RUN, Batch(events(1, 150)))
+    await state.keep(RUN, Batch(events(151, 250)))
+    everything = [each.id for each in events(1, 250)]
+    await state.settle(RUN, "open")
+    assert len(state.known("run-1", everything)) == 250
+
+    await state.settle(RUN, "closed")
+
+    assert state.known("run-1", everything) == {each.id for each in events(151, 250)}
+    assert state.count("run-1") == 250
+
+
+async def test_more_partitions_are_forgotten_than_fit_in_one_transaction(
+    journal: Journal, state: SourceState
+) -> None:
+    for number in range(seen.AT_ONCE + 100):
+        run = Partition(str(number), order=number)
+        await asyncio.gather(
+            state.keep(run, Batch([event(1, run.key)])), state.settle(run, "closed")
+        )
+
+    await state.checkpoint(Checkpoint(1, settled=seen.AT_ONCE + 90))
+
+    assert journal.read("SELECT count(*) FROM seen") == [(10,)]
 
 
 async def test_a_new_partition_does_not_inherit_the_name_of_a_forgotten_one(

@@ -3,12 +3,20 @@
 import asyncio
 import gc
 import warnings
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
-from levada.sandbox import KapsoWorld, Sandbox, StevoraEvent, StevoraWorld
+from levada.sandbox import (
+    KapsoQuirks,
+    KapsoWorld,
+    Sandbox,
+    StevoraEvent,
+    StevoraQuirks,
+    StevoraWorld,
+    VirtualClock,
+)
 
 
 def test_both_vendors_answer_from_a_thread() -> None:
@@ -60,6 +68,21 @@ def test_the_rate_limit_is_an_option() -> None:
     assert statuses == [200, 429]
 
 
+def test_quirks_are_options() -> None:
+    running = Sandbox.in_thread(
+        kapso_quirks=KapsoQuirks(no_workflows=True), stevora_quirks=StevoraQuirks(no_detail=True)
+    )
+    with running as sandbox, httpx.Client(trust_env=False) as client:
+        run_id = next(iter(sandbox.stevora.world.runs))
+        urls = (
+            f"{sandbox.kapso.base_url}/workflows",
+            f"{sandbox.stevora.base_url}/v1/workflow-runs/{run_id}",
+        )
+        statuses = [client.get(url, headers={"x-api-key": "sandbox"}).status_code for url in urls]
+
+    assert statuses == [404, 404]
+
+
 class WatchedWorld(StevoraWorld):
     grown_twice: asyncio.Event
 
@@ -80,6 +103,19 @@ async def test_worlds_grow_by_themselves_until_the_end() -> None:
 
     assert steps_grown >= 2
     assert kapso.steps_grown == steps_grown
+
+
+async def test_what_grows_can_be_seen_from_then_on() -> None:
+    clock = VirtualClock(datetime(2031, 1, 1, tzinfo=UTC))
+    world = WatchedWorld.sample()
+    world.grown_twice = asyncio.Event()
+    before = len(world.events)
+
+    async with Sandbox(None, world, grow_every=timedelta(milliseconds=1), now=clock):
+        await asyncio.wait_for(world.grown_twice.wait(), timeout=10)
+
+    grown = [event for event in world.events if event.visible_at == clock.now]
+    assert len(grown) == len(world.events) - before > 0
 
 
 async def test_a_sandbox_leaves_nothing_behind() -> None:

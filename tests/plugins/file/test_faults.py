@@ -265,12 +265,15 @@ async def test_a_size_limit_counts_as_a_full_disk(
 
 EIO_DRIVER = """
 import asyncio, sys
+from concurrent.futures import ThreadPoolExecutor
 from levada import Fatal
 from levada import Delivery
 from levada_file.sink import FileSink
 from plugins.file.doubles import Context, event
 
 async def main():
+    # strace counts the calls of each thread by itself
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     sink, ctx = FileSink(path=sys.argv[1], rotate_bytes=10**9), Context()
     await sink.open(ctx)
     await sink.resume(None, ctx)

@@ -5,7 +5,8 @@ import msgspec
 import pytest
 
 import levada_kapso
-from levada_kapso.client import Meta, Page, Paging, execution_path, normal_url
+from levada_kapso.client import execution_path, normal_url
+from levada_kapso.rows import Meta, Page, Paging
 from levada_kapso.source import KapsoSource
 
 

@@ -1,28 +1,36 @@
 """What a Kapso project holds: workflows, their executions and the events of those."""
 
+from bisect import bisect_right, insort
 from collections.abc import Iterator
 from datetime import datetime
+from operator import attrgetter, itemgetter
 from random import Random
 from typing import Any, Final, Literal
 
 import msgspec
 from attrs import define, field, frozen
 
-from levada.sandbox.kapso.script import Beat, KapsoStatus
+from levada.sandbox.kapso.script import STEPS, Beat, KapsoStatus
 from levada.sandbox.world import new_uuid, rfc3339
 
-__all__ = ["KapsoEvent", "KapsoExecution", "KapsoWorkflow"]
+__all__ = ["KapsoEvent", "KapsoExecution", "KapsoWorkflow", "shown_steps"]
 
+_KEY: Final = attrgetter("key")
+_MOMENT: Final = itemgetter(0)
 _FINAL: Final = frozenset[KapsoStatus]({"ended", "failed"})
 
 
 @frozen
 class KapsoEvent:
-    """An event and the JSON in which the API lists it, encoded once."""
+    """An event and the JSON in which the API lists it, encoded once.
+
+    It is listed from `visible_at` on, which may be some time after its own.
+    """
 
     id: str
     event_type: str
     created_at: datetime
+    visible_at: datetime
     json: bytes = field(repr=False)
 
     @property
@@ -52,7 +60,7 @@ class KapsoWorkflow:
 
 @define(kw_only=True, eq=False)
 class KapsoExecution:
-    """One run of a workflow; `events` oldest first, equal times by id."""
+    """One run of a workflow; `events` are the visible ones, oldest first, equal times by id."""
 
     id: str
     workflow: KapsoWorkflow = field(repr=False)
@@ -66,6 +74,7 @@ class KapsoExecution:
     current_step: str | None = None
     error_details: dict[str, Any] | None = None
     events: list[KapsoEvent] = field(factory=list, repr=False)
+    _moves: list[tuple[datetime, datetime]] = field(init=False, factory=list, repr=False)
     rng: Random = field(repr=False)
     beats: Iterator[Beat] = field(repr=False)
 
@@ -79,7 +88,7 @@ class KapsoExecution:
         """Whether the execution has ended or failed."""
         return self.status in _FINAL
 
-    def event_of(self, beat: Beat, created_at: datetime) -> KapsoEvent:
+    def event_of(self, beat: Beat, created_at: datetime, visible_at: datetime) -> KapsoEvent:
         """Make an event of this execution, without adding it."""
         event_id = new_uuid(self.rng)
         shown: dict[str, Any] = {
@@ -92,7 +101,23 @@ class KapsoExecution:
         }
         if beat.step is not None:
             shown["step"] = self.workflow.steps[beat.step]
-        return KapsoEvent(event_id, beat.event_type, created_at, msgspec.json.encode(shown))
+        json = msgspec.json.encode(shown)
+        return KapsoEvent(event_id, beat.event_type, created_at, visible_at, json)
+
+    def show(self, event: KapsoEvent) -> None:
+        """List an event from now on, in its place."""
+        insort(self.events, event, key=_KEY)
+
+    def move(self, event: KapsoEvent, *, at: datetime) -> None:
+        """Take over an event's time, if there is none later; `at` is when that happens."""
+        if event.created_at > self.last_event_at:
+            self.last_event_at = event.created_at
+            self._moves.append((at, event.created_at))
+
+    def last_event_at_by(self, moment: datetime) -> datetime:
+        """Return what `last_event_at` was at a moment."""
+        moves = bisect_right(self._moves, moment, key=_MOMENT)
+        return self._moves[moves - 1][1] if moves else self.started_at
 
     def follow(self, beat: Beat, event: KapsoEvent) -> None:
         """Take over what an event says about the execution; a final one stays as it is."""
@@ -108,3 +133,16 @@ class KapsoExecution:
             self.ended_at, self.current_step = event.created_at, None
         if beat.status == "failed":
             self.error_details = event.data["payload"]
+
+
+def shown_steps(rng: Random) -> dict[str, dict[str, Any]]:
+    """Make the steps of a workflow: identifier to how the API shows a step."""
+    return {
+        identifier: {
+            "id": new_uuid(rng),
+            "identifier": identifier,
+            "stepable_type": stepable_type,
+            "position": {"x": 240 * column, "y": 120},
+        }
+        for column, (identifier, stepable_type) in enumerate(STEPS.items())
+    }

@@ -1,25 +1,16 @@
-"""Kapso's keyset paging: pages of a list that is shown newest first, with cursors between rows.
+"""Kapso's keyset paging: pages of a list that is shown newest first, cut between rows."""
 
-A cursor is the Base64 of `{"version":1,"values":[…]}` and holds the sort values of a row, so it
-stays valid when rows are added or the row is gone. The one cursor that Kapso's reference shows
-decodes to a time alone; ours holds the id as well, so that rows of equal time are never skipped.
-"""
-
-import base64
-import binascii
 from abc import abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from itertools import islice
-from typing import Annotated, Generic, Literal, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-import msgspec
 from attrs import frozen
 
-__all__ = ["Key", "Page", "PageRequest", "decode_cursor", "encode_cursor", "page_of"]
+from levada.sandbox.kapso.cursors import Key
 
-Key = tuple[datetime, str]
+__all__ = ["Page", "PageRequest", "Row", "page_of"]
 
 
 class Row(Protocol):
@@ -32,11 +23,6 @@ class Row(Protocol):
 
 
 R = TypeVar("R", bound=Row)
-
-
-class _Wire(msgspec.Struct):
-    version: Literal[1]
-    values: tuple[Annotated[datetime, msgspec.Meta(tz=True)], str]
 
 
 @frozen
@@ -56,39 +42,10 @@ class Page(Generic[R]):
     has_older: bool = False
     has_newer: bool = False
 
-    def paging(self) -> dict[str, object]:
-        """Return the `paging` object of the answer.
-
-        A page with rows always has both cursors; only `next` and `previous` tell where the
-        list goes on.
-        """
-        if not self.rows:
-            return {"cursors": {"before": None, "after": None}, "next": None, "previous": None}
-        first, last = encode_cursor(self.rows[0].key), encode_cursor(self.rows[-1].key)
-        return {
-            "cursors": {"before": first, "after": last},
-            "next": last if self.has_older else None,
-            "previous": first if self.has_newer else None,
-        }
-
-
-def encode_cursor(key: Key) -> str:
-    """Print the sort values of a row as a cursor."""
-    time = key[0].isoformat(timespec="microseconds").replace("+00:00", "Z")
-    raw = msgspec.json.encode({"version": 1, "values": [time, key[1]]})
-    return base64.b64encode(raw).decode("ascii")
-
-
-def decode_cursor(cursor: str) -> Key:
-    """Read a cursor back.
-
-    Raises:
-        ValueError: It is not one of ours.
-    """
-    try:
-        return msgspec.json.decode(base64.b64decode(cursor, validate=True), type=_Wire).values
-    except (binascii.Error, msgspec.DecodeError) as error:
-        raise ValueError("not a cursor") from error
+    @property
+    def ends(self) -> tuple[R | None, R | None]:
+        """The newest and the oldest row."""
+        return (self.rows[0], self.rows[-1]) if self.rows else (None, None)
 
 
 def page_of(

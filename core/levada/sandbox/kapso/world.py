@@ -1,16 +1,16 @@
 """A Kapso project that can be sampled, changed and left to grow."""
 
 from bisect import insort
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from operator import attrgetter
-from random import Random
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, Unpack
 
 from attrs import define, field
 
 from levada.sandbox.kapso import script
-from levada.sandbox.kapso.data import KapsoEvent, KapsoExecution, KapsoWorkflow
-from levada.sandbox.world import DEFAULT_START, World, new_uuid, whole_milliseconds
+from levada.sandbox.kapso.data import KapsoEvent, KapsoExecution, KapsoWorkflow, shown_steps
+from levada.sandbox.world import DEFAULT_START, When, World, new_uuid, whole_milliseconds
 
 __all__ = ["KapsoWorld"]
 
@@ -26,6 +26,7 @@ class KapsoWorld(World):
     project_id: str = field(init=False)
     workflows: dict[str, KapsoWorkflow] = field(init=False, factory=dict, repr=False)
     executions: dict[str, KapsoExecution] = field(init=False, factory=dict, repr=False)
+    _executions_started: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
         self.project_id = new_uuid(self.rng("project"))
@@ -63,7 +64,7 @@ class KapsoWorld(World):
             execution = world.add_execution(workflow_ids[number % workflows], events=0)
             status = _sample_status(number, left_open)
             world.add_events(execution.id, events - script.CLOSING_LENGTH[status])
-            world._close(execution, status)
+            world._close(execution, status, {})
         world.now = max((e.last_event_at for e in world.executions.values()), default=start)
         return world
 
@@ -74,10 +75,16 @@ class KapsoWorld(World):
 
     @property
     def events(self) -> list[KapsoEvent]:
-        """Every event of the project, execution by execution, oldest first in each."""
+        """Every visible event of the project, execution by execution, oldest first in each."""
         return [event for execution in self.executions.values() for event in execution.events]
 
-    def add_workflow(self, name: str | None = None) -> KapsoWorkflow:
+    def events_by(self, moment: datetime) -> list[KapsoEvent]:
+        """Return those of `events` that were visible at a moment already."""
+        return [event for event in self.events if event.visible_at <= moment]
+
+    def add_workflow(
+        self, name: str | None = None, *, created_at: datetime | None = None
+    ) -> KapsoWorkflow:
         """Create an active workflow."""
         with self.lock:
             number = len(self.workflows) + 1
@@ -87,21 +94,29 @@ class KapsoWorld(World):
                 id=new_uuid(rng),
                 name=name,
                 slug=name.lower().replace(" ", "-"),
-                created_at=self.advance(rng),
-                steps={step: _step(step, rng, x) for x, step in enumerate(script.STEPS)},
+                created_at=self._dates(rng, {"created_at": created_at})[0],
+                steps=shown_steps(rng),
             )
             self.workflows[workflow.id] = workflow
             return workflow
 
-    def add_execution(self, workflow_id: str | None = None, *, events: int = 1) -> KapsoExecution:
+    def add_execution(
+        self,
+        workflow_id: str | None = None,
+        *,
+        events: int = 1,
+        started_at: datetime | None = None,
+    ) -> KapsoExecution:
         """Start an execution with its first `events`.
 
-        Without an id it is one of the first workflow, which is created if need be.
+        Without an id it is one of the first workflow, which is created if need be. It may have
+        started at any time, also before others that are there already.
         """
         with self.lock:
             first = next(iter(self.workflows), None) or self.add_workflow().id
-            rng = self.rng(f"execution {len(self.executions) + 1}")
-            started_at = self.advance(rng)
+            self._executions_started: int = self._executions_started + 1
+            rng = self.rng(f"execution {self._executions_started}")
+            started_at, _ = self._dates(rng, {"created_at": started_at})
             execution = KapsoExecution(
                 id=new_uuid(rng),
                 workflow=self.workflows[workflow_id or first],
@@ -117,11 +132,14 @@ class KapsoWorld(World):
             self.add_events(execution.id, events)
             return execution
 
-    def add_events(self, execution_id: str, n: int = 1) -> list[KapsoEvent]:
-        """Continue an execution by `n` events; a final one stays final."""
+    def add_events(self, execution_id: str, n: int = 1, **when: Unpack[When]) -> list[KapsoEvent]:
+        """Continue an execution by `n` events; a final one stays final.
+
+        With `created_at` all have that time.
+        """
         with self.lock:
             execution = self.executions[execution_id]
-            return [self._tell(execution, next(execution.beats)) for _ in range(n)]
+            return [self._tell(execution, next(execution.beats), when) for _ in range(n)]
 
     def add_event(
         self,
@@ -130,7 +148,7 @@ class KapsoWorld(World):
         *,
         payload: dict[str, Any] | None = None,
         step: str | None = None,
-        created_at: datetime | None = None,
+        **when: Unpack[When],
     ) -> KapsoEvent:
         """Add one event of any type and, with `created_at`, of any time.
 
@@ -140,24 +158,40 @@ class KapsoWorld(World):
         with self.lock:
             execution = self.executions[execution_id]
             beat = script.Beat(event_type, step, lambda _: payload or {})
-            time = created_at.astimezone(UTC) if created_at else self.advance(execution.rng)
-            event = execution.event_of(beat, time)
-            self._add(execution, event)
-            return event
+            return self._tell(execution, beat, when, follows=False)
 
-    def end(
-        self, execution_id: str, status: Literal["ended", "failed"] = "ended"
-    ) -> list[KapsoEvent]:
-        """End an open execution; its last two events are returned.
+    def hand_off(self, execution_id: str, **when: Unpack[When]) -> list[KapsoEvent]:
+        """Hand an open execution over to a person; its next event takes it back.
 
         Raises:
             ValueError: It is final already.
         """
         with self.lock:
-            execution = self.executions[execution_id]
-            if execution.is_final:
-                raise ValueError(f"execution {execution_id} is {execution.status} already")
-            return self._close(execution, status)
+            return self._close(self._open(execution_id), "handoff", when)
+
+    def end(
+        self,
+        execution_id: str,
+        status: Literal["ended", "failed"] = "ended",
+        **when: Unpack[When],
+    ) -> list[KapsoEvent]:
+        """End an open execution; its last two events are returned.
+
+        With `visible_at` that is when the last of them is listed; the status changes at once
+        unless `announced` is false.
+
+        Raises:
+            ValueError: It is final already.
+        """
+        with self.lock:
+            when.setdefault("announced", True)
+            return self._close(self._open(execution_id), status, when)
+
+    def delete(self, execution_id: str) -> None:
+        """Remove an execution and its events: all its routes are 404 from now on."""
+        with self.lock:
+            execution = self.executions.pop(execution_id)
+            execution.workflow.executions.remove(execution)
 
     def grow(self) -> list[KapsoEvent]:
         """Let a little time pass: every open execution goes on by one to three events.
@@ -176,36 +210,37 @@ class KapsoWorld(World):
                 grown += self.add_execution(rng.choice(workflow_ids)).events
             return grown
 
-    def _close(self, execution: KapsoExecution, status: script.KapsoStatus) -> list[KapsoEvent]:
+    def _open(self, execution_id: str) -> KapsoExecution:
+        execution = self.executions[execution_id]
+        if execution.is_final:
+            raise ValueError(f"execution {execution_id} is {execution.status} already")
+        return execution
+
+    def _close(
+        self, execution: KapsoExecution, status: script.KapsoStatus, when: When
+    ) -> list[KapsoEvent]:
         step, is_started = execution.current_step, bool(execution.events)
-        last = script.closing(status, step=step, is_started=is_started)
-        return [self._tell(execution, beat) for beat in last]
+        beats = script.closing(status, step=step, is_started=is_started)
+        dated: When = {"created_at": when.get("created_at")}
+        told = [self._tell(execution, beat, dated) for beat in beats[:-1]]
+        return told + [self._tell(execution, beat, when) for beat in beats[-1:]]
 
-    def _tell(self, execution: KapsoExecution, beat: script.Beat) -> KapsoEvent:
-        event = execution.event_of(beat, self.advance(execution.rng))
-        self._add(execution, event)
-        execution.follow(beat, event)
+    def _tell(
+        self, execution: KapsoExecution, beat: script.Beat, when: When, *, follows: bool = True
+    ) -> KapsoEvent:
+        created_at, visible_at = self._dates(execution.rng, when)
+        event = execution.event_of(beat, created_at, visible_at)
+
+        def notice() -> None:
+            execution.move(event, at=self.present or created_at)
+            if follows:
+                execution.follow(beat, event)
+
+        self._happen(when, notice=notice, show=partial(execution.show, event))
         return event
-
-    def _add(self, execution: KapsoExecution, event: KapsoEvent) -> None:
-        if not execution.events or execution.events[-1].key < event.key:
-            execution.events.append(event)
-        else:
-            insort(execution.events, event, key=_KEY)
-        execution.last_event_at = max(execution.last_event_at, event.created_at)
-        self.now: datetime = max(self.now, event.created_at)
 
 
 def _sample_status(number: int, left_open: list[int]) -> script.KapsoStatus:
     if number in left_open:
         return _OPEN_STATUSES[left_open.index(number) % len(_OPEN_STATUSES)]
     return "failed" if number % 5 == 4 else "ended"  # noqa: PLR2004 - the last of every five
-
-
-def _step(identifier: str, rng: Random, column: int) -> dict[str, Any]:
-    return {
-        "id": new_uuid(rng),
-        "identifier": identifier,
-        "stepable_type": script.STEPS[identifier],
-        "position": {"x": 240 * column, "y": 120},
-    }

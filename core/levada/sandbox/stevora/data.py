@@ -1,7 +1,9 @@
 """What a Stevora workspace holds: workflow definitions, their runs and the events of those."""
 
+from bisect import insort
 from collections.abc import Iterator
 from datetime import datetime
+from operator import attrgetter
 from random import Random
 from typing import Any, Final
 
@@ -13,6 +15,7 @@ from levada.sandbox.world import rfc3339
 
 __all__ = ["StevoraDefinition", "StevoraEvent", "StevoraRun", "StevoraStepRun", "new_id"]
 
+_TIME: Final = attrgetter("created_at")
 _FINAL: Final = frozenset[StevoraStatus]({"COMPLETED", "FAILED", "CANCELLED"})
 _STEP_STATUSES: Final = {
     "STEP_STARTED": "RUNNING",
@@ -34,11 +37,15 @@ def new_id(prefix: str, rng: Random) -> str:
 
 @frozen
 class StevoraEvent:
-    """An event and the JSON in which the API lists it, encoded once."""
+    """An event and the JSON in which the API lists it, encoded once.
+
+    It is listed from `visible_at` on, which may be some time after its own.
+    """
 
     id: str
     event_type: str
     created_at: datetime
+    visible_at: datetime
     json: bytes = field(repr=False)
 
     @property
@@ -72,7 +79,7 @@ class StevoraStepRun:
 
 @define(kw_only=True, eq=False)
 class StevoraRun:
-    """One run of a definition; `events` oldest first, equal times as they were added.
+    """One run of a definition; `events` are the visible ones, oldest first, ties as they came.
 
     `version` and `updated_at` move with the run's status and steps, not with LLM events.
     `step_runs` are in the order in which they began.
@@ -99,7 +106,7 @@ class StevoraRun:
         """Whether the run has completed, failed or been cancelled."""
         return self.status in _FINAL
 
-    def event_of(self, beat: Beat, created_at: datetime) -> StevoraEvent:
+    def event_of(self, beat: Beat, created_at: datetime, visible_at: datetime) -> StevoraEvent:
         """Make an event of this run, without adding it."""
         event_id = new_id("evt", self.rng)
         shown = {
@@ -110,7 +117,12 @@ class StevoraRun:
             "payload": beat.payload(self.rng),
             "createdAt": rfc3339(created_at),
         }
-        return StevoraEvent(event_id, beat.event_type, created_at, msgspec.json.encode(shown))
+        json = msgspec.json.encode(shown)
+        return StevoraEvent(event_id, beat.event_type, created_at, visible_at, json)
+
+    def show(self, event: StevoraEvent) -> None:
+        """List an event from now on, in its place."""
+        insort(self.events, event, key=_TIME)
 
     def follow(self, beat: Beat, event: StevoraEvent) -> None:
         """Take over what an event says about the run; a final one stays as it is."""

@@ -7,6 +7,7 @@ from attrs import frozen
 
 from levada.sandbox.http import RecordedRequest
 from levada.sandbox.stevora.data import StevoraRun
+from levada.sandbox.stevora.quirks import StevoraQuirks
 from levada.sandbox.stevora.script import StevoraStatus
 
 __all__ = ["PageRequest", "QueryError", "page_request", "run_filter"]
@@ -39,8 +40,16 @@ class PageRequest:
 
     def meta(self, total: int) -> dict[str, Any]:
         """Return the `meta` object of the answer."""
-        pages = -(-total // self.size)
-        return {"page": self.number, "pageSize": self.size, "total": total, "totalPages": pages}
+        return {
+            "page": self.number,
+            "pageSize": self.size,
+            "total": total,
+            "totalPages": self.count(total),
+        }
+
+    def count(self, total: int) -> int:
+        """Return how many pages so many rows make."""
+        return -(-total // self.size)
 
 
 def page_request(request: RecordedRequest) -> PageRequest:
@@ -51,12 +60,14 @@ def page_request(request: RecordedRequest) -> PageRequest:
     return PageRequest(_integer(request, "page", 1), size)
 
 
-def run_filter(request: RecordedRequest) -> Callable[[StevoraRun], bool]:
+def run_filter(request: RecordedRequest, quirks: StevoraQuirks) -> Callable[[StevoraRun], bool]:
     """Read `status` and `definitionId`."""
     status, definition_id = request.query.get("status"), request.query.get("definitionId")
     if status is not None and status not in get_args(StevoraStatus):
         raise QueryError("status", f"must be one of {', '.join(get_args(StevoraStatus))}")
-    return lambda run: status in {None, run.status} and definition_id in {None, run.definition.id}
+    return lambda run: (
+        status in {None, run.status} and definition_id in {None, str(quirks.id(run.definition.id))}
+    )
 
 
 def _integer(request: RecordedRequest, name: str, default: int) -> int:

@@ -1,0 +1,44 @@
+"""The reads of one pass: the partition that has waited longest first, so many at a time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Final, TypeAlias
+
+Urgency: TypeAlias = tuple[int, float]
+"""What is smaller goes first: a rank, then the Unix time since which it has waited."""
+
+WAITING: Final = 1_000
+"""Reads that may wait for their turn; discovery goes on when there are fewer."""
+
+
+class Reads:
+    """Runs reads in the order of their urgency, within a task group whose failure ends them all."""
+
+    def __init__(self, group: asyncio.TaskGroup, most: int) -> None:
+        self._waiting: asyncio.PriorityQueue[tuple[Urgency, int, Callable[[], Awaitable[None]]]] = (
+            asyncio.PriorityQueue(WAITING)
+        )
+        self._number = count()
+        self._closed = False
+        self._workers = [group.create_task(self._work()) for _ in range(most)]
+
+    async def add(self, urgency: Urgency, read: Callable[[], Awaitable[None]]) -> None:
+        """Have *read* called when it is its turn; waits while too many do."""
+        await self._waiting.put((urgency, next(self._number), read))
+
+    async def finish(self) -> None:
+        """Wait until every read so far has ended."""
+        await self._waiting.join()
+
+    def close(self) -> None:
+        """End the workers: at once if they only wait, else as soon as their read lets them."""
+        self._closed = True  # a plugin may swallow the cancellation, and its worker would go on
+        for worker in self._workers:
+            worker.cancel()
+
+    async def _work(self) -> None:
+        while not self._closed:
+            _, _, read = await self._waiting.get()
+            await read()  # a failure is the group's, and ends the waiting in `finish` too
+            self._waiting.task_done()

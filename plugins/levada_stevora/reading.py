@@ -1,0 +1,266 @@
+"""Reads one run: what is new in it, oldest first, lossless and with as few requests as possible.
+
+Stevora lists a run's events oldest first, a page at a time, and as a rule only adds to the end. So
+a read goes on at the page that holds the last event that was read, and an idle one is a single
+request. The list's own total then tells whether that is all:
+
+*more than were read*
+    an event is hidden (see `levada_stevora.search`); pages are read again until it is found.
+*less than were read*
+    events were deleted; the list is read once more from its start.
+
+Totals are counted by another query than the rows, so they may be off for a moment. A second answer
+has to say the same, and what stays off is remembered and not looked into again.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from attrs import evolve, frozen
+
+from levada import Batch, Event, Gone, Json, Partition, Rejected, Retry, SourceContext
+from levada.page import to_events
+from levada_stevora import runs
+from levada_stevora.client import EventRow, Rows, StevoraClient
+from levada_stevora.kinds import KINDS
+from levada_stevora.progress import KEPT, Progress
+from levada_stevora.search import Search
+
+ENOUGH: Final = 2
+"""So many totals that say that nothing is hidden end a search before it has been everywhere."""
+
+
+@frozen
+class Place:
+    """A row of a page, and how many rows the list has before it."""
+
+    offset: int
+    row: Event | Rejected
+
+
+class Reading:
+    """One read of one run. It remembers the ids that it sees, some 80 bytes each, and no events."""
+
+    def __init__(
+        self,
+        client: StevoraClient,
+        run: Partition,
+        position: Json,
+        ctx: SourceContext,
+        *,
+        is_closed: bool,
+    ) -> None:
+        self._client = client
+        self._run = run
+        self._ctx = ctx
+        self._had = ctx.count(run.key)
+        self._before = Progress.of(position)
+        if is_closed and self._had > KEPT:
+            self._before = evolve(self._before, floor=self._before.count)
+        self._first = self._page_to_begin_at()
+        # Read from its start, a list is counted; read from a later page, what is new is added.
+        self._is_whole = self._first == 1 and not self._before.floor
+        self._now = evolve(self._before, count=0) if self._is_whole else self._before
+        self._kept = position
+        self._total: int | None = None  # the highest, and the lowest, that a page has shown
+        self._least: int | None = None
+        self._last = Rows([], None, 1, client.page_size)
+        self._seen = set[int]()
+        self._yielded = set[int]()  # before the list was read anew
+        self._seams: list[int] = []
+        self._unseen = 0  # on the latest page
+        self._has_news = False
+        self._end = runs.End()
+
+    def _page_to_begin_at(self) -> int:
+        """Return the page of the last known event; of a run that is over, the one before it.
+
+        There a late event is likeliest, and a second total tells more than one.
+        """
+        size, known = self._client.page_size, self._before
+        page = max(known.count - 1, 0) // size + 1
+        return max(page - 1, known.floor // size + 1) if self._run.final else page
+
+    async def batches(self) -> AsyncIterator[Batch]:
+        """Yield what is new.
+
+        Raises:
+            Gone: Stevora does not have the run, or not for this key.
+        """
+        for step in (self._onward(self._first), self._checked(), self._hidden()):
+            async for batch in step:
+                if batch.events or batch.rejected:
+                    self._kept = batch.position or self._kept
+                    yield batch
+        learnt = self._learn()
+        if self._now.position != self._kept or learnt != self._run:
+            yield Batch((), position=self._now.position, partition=learnt)
+
+    # ── the pages, in order ─────────────────────────────────────────────────────────────────────
+
+    async def _onward(self, number: int) -> AsyncIterator[Batch]:
+        """Read from a page to the end of the list, as long as pages bring something else."""
+        while (page := await self._page(number)) is not None:
+            yield await self._take(page)
+            if self._unseen < len(page.rows):
+                self._seams.append(page.offset)
+            if page.is_last or not self._unseen:
+                return
+            number += 1
+
+    async def _page(self, number: int) -> Rows | None:
+        """Fetch a page; None where there is none.
+
+        Stevora does not say what follows the last page: a 404 there may mean that page alone.
+        """
+        try:
+            page = await self._client.events(self._run.key, number)
+        except Gone as gone:
+            if number == 1:
+                raise
+            if self._total is None or (number - 1) * self._client.page_size >= self._total:
+                return None
+            raise Retry(f"{gone}; but the page before it is there") from gone
+        self._last = page
+        if page.total is not None:
+            self._total = max(self._total or 0, page.total)
+            self._least = min(self._least or page.total, page.total)
+        return page
+
+    # ── a list that has become shorter ──────────────────────────────────────────────────────────
+
+    async def _checked(self) -> AsyncIterator[Batch]:
+        """Read the list anew if it has become shorter, and its first page says so too."""
+        if self._is_whole:
+            if self._is_shorter(self._total) and self._now.count < self._before.count:
+                self._say_shrunk(self._total)
+            return
+        if self._seen and not self._is_shorter(self._total):
+            return
+        page = await self._client.events(self._run.key, 1)
+        if page.total is not None and not self._is_shorter(page.total):
+            if not self._seen:
+                raise Retry(
+                    f"the page of run {self._run.key} with its last known event is not there"
+                )
+            self._total = page.total
+            return
+        self._say_shrunk(page.total)
+        async for batch in self._tail(page) if self._before.floor else self._anew(page):
+            yield evolve(batch, position=None)
+
+    def _is_shorter(self, total: int | None) -> bool:
+        read = max(self._now.count, self._before.count)
+        return total is not None and total < read - self._before.excess
+
+    async def _anew(self, page: Rows) -> AsyncIterator[Batch]:
+        """Read the list from its start; it is counted again."""
+        self._yielded, self._seen, self._seams = self._seen, set(), []
+        self._is_whole, self._now = True, Progress()
+        self._last, self._total = page, page.total
+        yield await self._take(page)
+        if not page.is_last:
+            async for batch in self._onward(2):
+                yield batch
+
+    async def _tail(self, page: Rows) -> AsyncIterator[Batch]:
+        """Read the end of the list, as far back as ids are known, and take the rest for read."""
+        floor = max((page.total or 0) - KEPT, 0)
+        self._before, self._seen = evolve(self._before, floor=floor), set()
+        async for batch in self._onward(floor // self._client.page_size + 1):
+            yield batch
+        total = self._total or 0
+        self._now = Progress(count=total, floor=total)
+
+    def _say_shrunk(self, total: int | None) -> None:
+        self._ctx.report(
+            "history.shrank", partition=self._run.key, read=self._before.count, total=total
+        )
+
+    # ── events that are hidden ──────────────────────────────────────────────────────────────────
+
+    async def _hidden(self) -> AsyncIterator[Batch]:
+        """Search until as many were read as there are.
+
+        What is not found is remembered, unless rows still change places: then it may be next time.
+        """
+        if self._total is None:
+            return
+        missing = self._missing
+        if missing > self._before.missing:
+            search = Search(self._client, self._run.key, floor=self._now.floor)
+            agreeing = 0
+            last = evolve(self._last, total=self._total)
+            async for page in search.pages(last, self._seams, lambda: self._now.count):
+                yield await self._take(page)
+                agreeing += page.total is not None and page.total <= self._now.count
+                if not self._missing or agreeing == ENOUGH:
+                    break
+            missing = 0 if agreeing else self._missing
+            if missing:
+                self._ctx.report("events.missing", partition=self._run.key, missing=missing)
+            if not search.is_settled or (self._least or 0) <= self._now.count:
+                missing = min(missing, self._before.missing)
+        excess = max(self._now.count - self._total, 0)
+        self._now = evolve(self._now, missing=missing, excess=excess)
+
+    @property
+    def _missing(self) -> int:
+        return max((self._total or 0) - self._now.count, 0)
+
+    # ── what is new on a page ───────────────────────────────────────────────────────────────────
+
+    async def _take(self, page: Rows) -> Batch:
+        """Return what is new on a page, and count it."""
+        unseen = self._look_at(page)
+        new = await self._new(unseen)
+        rejected = [
+            each.row
+            for each in unseen
+            if isinstance(each.row, Rejected) and each.offset >= self._before.count
+        ]
+        more = len(unseen) if self._is_whole else len(new) + len(rejected)
+        self._now = evolve(self._now, count=self._now.count + more)
+        self._has_news = self._has_news or bool(new)
+        return Batch(new, position=self._now.position, rejected=rejected)
+
+    def _look_at(self, page: Rows) -> Sequence[Place]:
+        """Return the rows that this read has not seen yet, and note them.
+
+        What cannot be read has no id to know it by, so its text must do.
+        """
+        unseen: list[Place] = []
+        now = self._run.changed or self._client.http.now()
+        key = self._run.key
+        rows = to_events(page.rows, EventRow, partition=key, kinds=KINDS, now=now)
+        for offset, row in enumerate(rows, page.offset):
+            if isinstance(row, Event):
+                self._end.see(row)
+            name = _name(row)
+            if name not in self._seen:
+                self._seen.add(name)
+                unseen.append(Place(offset, row))
+        self._unseen = len(unseen)
+        return unseen
+
+    async def _new(self, unseen: Sequence[Place]) -> list[Event]:
+        events = {
+            each.row.id: each.row
+            for each in unseen
+            if isinstance(each.row, Event)
+            and each.offset >= self._before.floor
+            and _name(each.row) not in self._yielded
+        }
+        known = await self._ctx.known(self._run.key, events) if self._had else frozenset[str]()
+        return [event for event in events.values() if event.id not in known]
+
+    def _learn(self) -> Partition:
+        found = runs.Finding(
+            self._end.newest, self._end.ended, is_new=self._has_news, is_first=not self._had
+        )
+        return runs.learnt(self._run, found, self._client.http.now())
+
+
+def _name(row: Event | Rejected) -> int:
+    """Return a number that stands for a row; two of a run practically never share one."""
+    return hash(("event", row.id) if isinstance(row, Event) else ("rejected", row.raw))
