@@ -42,3 +42,4 @@ class Reads:
             _, _, read = await self._waiting.get()
             await read()  # a failure is the group's, and ends the waiting in `finish` too
             self._waiting.task_done()
+            await asyncio.sleep(0)  # answers may be there already: sinks get their turn between

@@ -17,6 +17,7 @@ what is new:
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 from datetime import timedelta
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -52,6 +53,8 @@ LARGE: Final = 5_000
 
 BATCH: Final = 500
 """Events of a detail in one batch."""
+
+TICK: Final = timedelta.resolution
 
 STARTED: Final = "execution_started"
 
@@ -105,7 +108,6 @@ class Reading:
         self._newest = parse_time(position["newest"]) if position else None
         self._is_first = position is None
         self._was_over = bool(position and position.get("over"))
-        self._count = kapso.ctx.count(partition.key)
         self._newest_seen = self._newest
         self._learnt: Partition | None = None
         self._holds = False
@@ -136,12 +138,12 @@ class Reading:
     # ── the detail ──────────────────────────────────────────────────────────────────────────────
 
     def _wants_whole(self) -> bool:
-        if not self._kapso.capabilities.has("detail") or self._count > LARGE:
+        if not self._kapso.capabilities.has("detail"):
             return False
         if is_unconfirmed(self._partition):
-            return True
+            return self._count <= LARGE
         # Where a single page has everything, it is as good, and smaller.
-        return self._is_last_look and self._count >= self._kapso.terms.page_size
+        return self._is_last_look and self._kapso.terms.page_size <= self._count <= LARGE
 
     async def _instead(self, first_page: Rows) -> Rows | None:
         """Fetch the detail in the place of further pages."""
@@ -195,8 +197,7 @@ class Reading:
         return bool(await self._kapso.ctx.known(self._partition.key, [events[0].id]))
 
     async def _of_whole(self, rows: Rows) -> AsyncIterator[Batch]:
-        events = [event for event in _events(rows) if self._is_unsettled(event, page=0)]
-        fresh = await self._fresh(events)
+        fresh = await self._fresh(self._unsettled(rows, page=0))
         rejected = [row for row in rows if isinstance(row, Rejected)]
         for start in range(0, max(len(fresh), 1), BATCH):
             is_last = start + BATCH >= len(fresh)
@@ -227,10 +228,7 @@ class Reading:
                 rejected, done = self._rejected(rows)
                 if rejected:
                     yield Batch((), rejected=rejected)
-                events = [
-                    event for event in _events(rows) if self._is_unsettled(event, page=number)
-                ]
-                backlog.push(await self._fresh(events))
+                backlog.push(await self._fresh(self._unsettled(rows, page=number)))
                 if done:
                     break
                 rows, _ = await anext(walk)
@@ -268,6 +266,11 @@ class Reading:
 
     # ── what is new, and what is settled ────────────────────────────────────────────────────────
 
+    @cached_property
+    def _count(self) -> int:
+        """How many events were read before."""
+        return self._kapso.ctx.count(self._partition.key)
+
     @property
     def _is_last_look(self) -> bool:
         """Whether the execution is over and the linger too, after it was read before."""
@@ -287,16 +290,16 @@ class Reading:
         terms = self._kapso.terms
         return max(terms.window, terms.linger) if self._is_last_look else terms.window
 
-    def _is_unsettled(self, event: Event, *, page: int) -> bool:
-        """Whether an event may be new. Of an execution that goes on, all ids are known.
+    def _unsettled(self, rows: Rows, *, page: int) -> list[Event]:
+        """Return the events that may be new. Of an execution that goes on, all ids are known.
 
         Of one that was over only the newest are, so what is older is taken to be known.
         """
-        if self._newest is None or not self._was_over:
-            return True
-        return event.time > self._newest or (
-            page == 0 and event.time >= self._newest - self._look_back
-        )
+        newest = self._newest
+        if newest is None or not self._was_over:
+            return _events(rows)
+        oldest = newest - self._look_back if page == 0 else newest + TICK
+        return [event for event in _events(rows) if event.time >= oldest]
 
     async def _fresh(self, events: Sequence[Event]) -> list[Event]:
         """Return the events that were not read before and need not be held, and note the newest."""

@@ -21,7 +21,7 @@ from levada.event import Event, Origin
 from levada.host import Finding
 from levada.journal import diagnostics, schema
 from levada.journal.lock import locked
-from levada.journal.pruning import AT_ONCE, pruned
+from levada.journal.pruning import AT_ONCE, pruned, shrunk
 from levada.journal.rows import COLUMNS, event_of
 from levada.journal.sinks import Cursor, Outstanding
 from levada.journal.sources import SourceState
@@ -110,9 +110,9 @@ class Journal:
         except sqlite3.Error as error:
             raise StateError(f"{self.settings.state / FILE} cannot be read: {error}") from error
 
-    def write(self, write: Write[Any]) -> "asyncio.Future[Any]":
+    def write(self, write: Write[Any], *, urgent: bool = False) -> "asyncio.Future[Any]":
         """Queue a write; what is returned resolves when it is durable."""
-        return self._writer.submit(write)
+        return self._writer.submit(write, urgent=urgent)
 
     async def note(self, findings: Sequence[tuple[Finding, int]]) -> None:
         """Remember what connectors reported besides events, and how often."""
@@ -193,8 +193,13 @@ class Journal:
             deleted, freed = await work
             self.grow(-freed)
             total += int(deleted)
-            if early or deleted < AT_ONCE:
+            if early:
                 return total
+            if deleted < AT_ONCE:
+                break
+        while await self.write(shrunk):
+            pass
+        return total
 
     def _floor(self) -> int:
         """Return the last event that every sink of the pipeline is done with."""

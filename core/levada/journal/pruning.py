@@ -6,6 +6,10 @@ from levada.journal.rows import ROW_BYTES
 
 AT_ONCE = 5_000
 
+SPARE_PAGES = 2_500
+PAGES_AT_ONCE = 1_000
+"""Of 4 KiB each."""
+
 
 def pruned(connection: sqlite3.Connection, floor: int, until: float) -> tuple[int, int]:
     """Delete events up to number *floor* that were kept before *until*.
@@ -31,6 +35,19 @@ def pruned(connection: sqlite3.Connection, floor: int, until: float) -> tuple[in
         " AND last < coalesce((SELECT min(seq) FROM event), last + 1)"
     )
     return deleted, freed
+
+
+def shrunk(connection: sqlite3.Connection) -> int:
+    """Give free pages of the file back to the file system, but for some; return how many.
+
+    At most `PAGES_AT_ONCE`. What is left will be needed again: events come and go.
+    """
+    ((free,),) = connection.execute("PRAGMA freelist_count").fetchall()
+    pages = min(free - SPARE_PAGES, PAGES_AT_ONCE)
+    if pages <= 0:
+        return 0
+    connection.execute(f"PRAGMA incremental_vacuum({pages:d})").fetchall()
+    return int(pages)
 
 
 def _drop_behind(connection: sqlite3.Connection, through: int) -> None:

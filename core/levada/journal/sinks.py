@@ -133,7 +133,7 @@ class Cursor:
             )
             return [_plan(connection, name, group) for group in groups]
 
-        rows = await self._journal.write(write)
+        rows = await self._journal.write(write, urgent=True)
         self.seq = through
         return [Outstanding(row, group) for row, group in zip(rows, groups, strict=True)]
 
@@ -155,7 +155,7 @@ class Cursor:
                 reason = reasons[event.partition, event.id]
                 _bury(connection, name, event, reason, delivery.attempts + 1)
 
-        return self._journal.write(write)
+        return self._journal.write(write, urgent=True)
 
     def failed(self, delivery: Outstanding, *, persist_due: bool) -> Awaitable[None]:
         """Record a failed attempt, and the time of the next one if it is to outlast the process."""
@@ -189,7 +189,7 @@ class Cursor:
             )
             return [_plan(connection, name, part, delivery.attempts) for part in parts]
 
-        rows = await self._journal.write(write)
+        rows = await self._journal.write(write, urgent=True)
         return [
             Outstanding(row, part, delivery.attempts) for row, part in zip(rows, parts, strict=True)
         ]
@@ -204,7 +204,7 @@ class Cursor:
                 (reason, self._setup.name),
             )
 
-        return self._journal.write(write)
+        return self._journal.write(write, urgent=True)
 
     async def skip_to(self, seq: int) -> None:
         """Take the sink's own word that it holds everything up to *seq*.

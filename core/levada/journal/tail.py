@@ -5,11 +5,14 @@ from collections.abc import Iterator, Sequence
 
 from levada.event import Event
 
-MOST_BYTES = 8 * 1024 * 1024
+MOST_BYTES = 16 * 1024 * 1024
+
+EVENT_BYTES = 900
+"""Roughly what an event takes in memory besides `raw`."""
 
 
 class Tail:
-    """Remembers what was committed last, up to 8 MiB, so that it need not be read back."""
+    """Remembers what was committed last, up to 16 MiB, so that it need not be read back."""
 
     def __init__(self) -> None:
         self._batches: deque[Sequence[Event]] = deque()
@@ -40,4 +43,4 @@ class Tail:
 
 
 def _size(events: Sequence[Event]) -> int:
-    return sum(len(event.raw) for event in events)
+    return sum(len(event.raw) + EVENT_BYTES for event in events)

@@ -15,7 +15,7 @@ from levada.errors import StateError
 T = TypeVar("T")
 Write = Callable[[sqlite3.Connection], T]
 
-GROUP_S = 0.01  # how long the loop is kept from its other work for the writes of one commit
+GROUP_S = 0.003  # how long the loop is kept from its other work for the writes of one commit
 
 
 @frozen
@@ -29,7 +29,8 @@ class _Order:
 class Writer:
     """Runs writes in the order they come, all that are waiting in one transaction.
 
-    A write is a function of the connection. Either all writes of a group are durable, or none is
+    *urgent* ones go before all others: sinks make them, few and short, and what reads upstream
+    makes many. A write is a function of the connection. Either all writes of a group are durable, or none is
     and every one of them fails with the same error.
 
     The writes run in the loop's thread: SQLite lets go of the interpreter's lock for every row,
@@ -39,14 +40,15 @@ class Writer:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._urgent: deque[_Order] = deque()
         self._orders: deque[_Order] = deque()
         self._work: asyncio.Task[None] | None = None
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="levada-journal")
 
-    def submit(self, write: Write[T]) -> "asyncio.Future[T]":
+    def submit(self, write: Write[T], *, urgent: bool = False) -> "asyncio.Future[T]":
         """Queue *write*; the future gives what it returned once that is durable."""
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._orders.append(_Order(write, done))
+        (self._urgent if urgent else self._orders).append(_Order(write, done))
         if self._work is None or self._work.done():
             self._work = asyncio.create_task(self._commit_all())
         return done
@@ -58,7 +60,7 @@ class Writer:
         self._disk.shutdown()
 
     async def _commit_all(self) -> None:
-        while self._orders:
+        while self._urgent or self._orders:
             group: list[_Order] = []
             try:
                 results = self._run(group)
@@ -75,8 +77,8 @@ class Writer:
         self._connection.execute("BEGIN IMMEDIATE")
         results: list[Any] = []
         until = time.monotonic() + GROUP_S
-        while self._orders and time.monotonic() < until:
-            group.append(self._orders.popleft())
+        while (orders := self._urgent or self._orders) and time.monotonic() < until:
+            group.append(orders.popleft())
             results.append(group[-1].write(self._connection))
         return results
 
@@ -93,7 +95,8 @@ class Writer:
 
     def _drop_all(self) -> list[_Order]:
         """Give up everything that waits: not even a transaction can be begun."""
-        orders = list(self._orders)
+        orders = [*self._urgent, *self._orders]
+        self._urgent.clear()
         self._orders.clear()
         return orders
 

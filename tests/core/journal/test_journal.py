@@ -19,7 +19,7 @@ import pytest
 
 from core.doubles import CollectingSink, ScriptedSource, event, events, names, settings
 from levada import Batch, Partition, StateError
-from levada.journal import Cursor, Journal, SourceState
+from levada.journal import Cursor, Journal, SourceState, pruning
 from levada.setup import SinkSetup, SourceSetup
 
 MIB = 1024 * 1024
@@ -132,6 +132,26 @@ async def test_a_damaged_file_is_an_error_of_the_state(tmp_path: Path) -> None:
     async with Journal(settings(tmp_path)) as journal:
         with pytest.raises(StateError, match=r"state\.db"):
             journal.events_after(0, 1000, 1 << 30)
+
+
+async def test_the_file_gives_back_what_it_will_not_need_for_long(tmp_path: Path) -> None:
+    def pages(journal: Journal) -> int:
+        ((count,),) = journal.read("PRAGMA page_count")
+        return int(count)
+
+    async with Journal(settings(tmp_path, retention=timedelta(seconds=-2))) as journal:
+        state, (cursor,) = await opened(journal, "file")
+        for first in range(1, 400, 100):
+            large = [event(n, size=40_000) for n in range(first, first + 100)]
+            await state.keep(RUN, Batch(large))
+        full = pages(journal)
+        await delivered(cursor, 400)
+
+        await journal.prune()
+
+        assert left(journal) == []
+        assert full > 1.2 * pruning.SPARE_PAGES
+        assert pages(journal) <= pruning.SPARE_PAGES + 100
 
 
 async def test_numbers_go_on_after_everything_was_pruned(tmp_path: Path) -> None:
