@@ -1,6 +1,7 @@
 """The contract of an event source."""
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import timedelta
 from typing import ClassVar, Protocol
 
@@ -39,7 +40,7 @@ class SourceContext(Context, Protocol):
         """
 
     @property
-    def hints(self) -> Collection[str]:
+    def hints(self) -> AbstractSet[str]:
         """The keys of partitions that somebody asked to have read in this pass.
 
         They are read whatever their version. What `partitions` does not yield of them is read as

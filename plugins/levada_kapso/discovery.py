@@ -14,7 +14,13 @@ from levada import Checkpoint, Fatal, Gone, Partition, Rejected, SourceContext
 from levada.page import decode_items, parse_time
 from levada_kapso.capabilities import Capabilities
 from levada_kapso.client import KapsoClient
-from levada_kapso.executions import Executions, latest, unconfirmed, workflow_of
+from levada_kapso.executions import (
+    Executions,
+    latest,
+    moment_of,
+    unconfirmed,
+    workflow_of,
+)
 from levada_kapso.look import Entry, Look
 from levada_kapso.rows import ExecutionRow, Page, WorkflowRow
 
@@ -81,6 +87,8 @@ class Discovery:
         for several in left.values():  # of workflows that are not there, or not wanted, any more
             for partition in several.values():
                 yield unconfirmed(partition, self.looked_at)
+        for key in self.ctx.hints - self.tracked.keys():
+            yield self.executions.bare(key)
         yield self._checkpoint(project, entries, newest)
 
     @property
@@ -146,6 +154,15 @@ class Discovery:
     @property
     def _newest_before(self) -> datetime | None:
         return parse_time(self.position.get("newest"))
+
+    def is_forgotten(self, partition: Partition) -> bool:
+        """Whether an execution that is over was read and forgotten before this pass."""
+        entry = self.position.get("workflows", {}).get(workflow_of(partition)) or {}
+        started, settled = moment_of(partition), self.settled_before
+        newest = parse_time(entry.get("newest"))
+        if started is None or settled is None or newest is None:
+            return False
+        return started < settled and started <= newest
 
     def _settled(self, newest: datetime | None) -> datetime | None:
         return newest - max(REMEMBERED, 2 * self.scope.lookback) if newest else None

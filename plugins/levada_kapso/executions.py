@@ -85,6 +85,12 @@ def status_of(partition: Partition) -> str | None:
     return None if status is None else str(status)
 
 
+def moment_of(partition: Partition) -> datetime | None:
+    """Return when an execution started; the host gives its order back as text."""
+    order = partition.order
+    return order if isinstance(order, datetime) else parse_time(order)
+
+
 def latest(*moments: datetime | None) -> datetime | None:
     """Return the latest of the moments that are known."""
     return max((moment for moment in moments if moment is not None), default=None)

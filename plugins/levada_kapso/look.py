@@ -13,9 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from levada import Order, Partition
+from levada import Partition
 from levada.page import parse_time
-from levada_kapso.executions import OPEN, is_unconfirmed, latest, status_of, unconfirmed
+from levada_kapso.executions import (
+    OPEN,
+    is_unconfirmed,
+    latest,
+    moment_of,
+    status_of,
+    unconfirmed,
+)
 from levada_kapso.rows import WorkflowRow
 
 if TYPE_CHECKING:
@@ -94,7 +101,7 @@ class Look:
         """Choose the lists to ask for, by the pages that they are likely to have."""
         if not (may_have_new or self._open):
             return
-        starts = [_moment(partition.order) for partition in self._open.values()]
+        starts = [moment_of(partition) for partition in self._open.values()]
         if self._newest is None or None in starts:
             yield {}
             return
@@ -176,11 +183,6 @@ class Look:
         if key in self._pass.tracked or not (started and settled and newest):
             return True
         return started > newest or started >= settled
-
-
-def _moment(order: Order) -> datetime | None:
-    """Return a start; the host may give it back as text."""
-    return order if isinstance(order, datetime) else parse_time(order)
 
 
 def _text(moment: datetime | None) -> str | None:

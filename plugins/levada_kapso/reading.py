@@ -14,7 +14,7 @@ what is new:
     where the detail is not there, is cut, or too large.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from functools import cached_property
@@ -80,6 +80,9 @@ class Kapso:
     capabilities: Capabilities
     executions: Executions
     terms: Terms
+    is_forgotten: Callable[[Partition], bool]
+    """Whether an execution that is over was read and forgotten; see `Discovery`."""
+
     reported: set[str]
     """Types of events that were reported as unknown."""
 
@@ -121,6 +124,9 @@ class Reading:
                 whole = await self._whole()
             except Gone as gone:
                 whole, missing = None, gone
+            if self._learnt is not None and self._was_read_long_ago(self._learnt):
+                yield Batch((), position=self._end(), partition=self._learnt)
+                return
             if whole is not None:
                 async for batch in self._of_whole(whole):
                     yield batch
@@ -144,6 +150,15 @@ class Reading:
             return self._count <= LARGE
         # Where a single page has everything, it is as good, and smaller.
         return self._is_last_look and self._kapso.terms.page_size <= self._count <= LARGE
+
+    def _was_read_long_ago(self, shown: Partition) -> bool:
+        """Notice an execution somebody asked for whose ids nobody remembers: it would come twice."""
+        if not (shown.final and self._is_first and not self._count):
+            return False
+        if not self._kapso.is_forgotten(shown):
+            return False
+        self._kapso.ctx.report("execution.forgotten", partition=shown.key)
+        return True
 
     async def _instead(self, first_page: Rows) -> Rows | None:
         """Fetch the detail in the place of further pages."""

@@ -65,6 +65,7 @@ class KapsoSource(Source):
 
     _client: KapsoClient = field(init=False)
     _capabilities: Capabilities = field(init=False)
+    _discovery: Discovery | None = field(init=False, default=None)
     _reported: set[str] = field(init=False, factory=set)
 
     def identity(self) -> str:
@@ -82,7 +83,7 @@ class KapsoSource(Source):
         """Yield what may have something new, of a list page the older ones first."""
         position = position or {}
         self._capabilities.missing.update(position.get("missing", {}))
-        discovery = Discovery(
+        self._discovery = discovery = Discovery(
             Scope(
                 workflows=self.workflows,
                 executions=self.executions,
@@ -112,6 +113,7 @@ class KapsoSource(Source):
             capabilities=self._capabilities,
             executions=Executions(self._client.base_url),
             terms=terms,
+            is_forgotten=self._discovery.is_forgotten if self._discovery else lambda _: False,
             reported=self._reported,
         )
         async for batch in Reading(kapso, partition, position).batches():

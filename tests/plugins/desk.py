@@ -1,7 +1,8 @@
 """Where the tests of a source sit: a host in memory, and servers that answer as told."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 
@@ -25,7 +26,7 @@ class Desk(HostContext):
     learnt: dict[str, Partition] = field(factory=dict)
     reports: list[tuple[str, dict[str, Json]]] = field(factory=list)
     open_partitions: Mapping[str, Partition] = field(factory=dict)
-    hints: Collection[str] = ()
+    hints: AbstractSet[str] = frozenset()
 
     async def known(self, partition: str, ids: Iterable[str]) -> set[str]:
         return self.read_ids[partition].intersection(ids)

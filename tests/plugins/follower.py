@@ -44,9 +44,8 @@ class Follower:
                 await self.close()
         return [each.path.removeprefix("/platform/v1") for each in made]
 
-    def hint(self, key: str) -> None:
-        assert self._intake is not None
-        self._intake.hint(key)
+    async def hint(self, key: str) -> None:
+        (await self._running()).hint(key)
 
     def events(self) -> list[Event]:
         return self.journal.events_between(1, self.journal.last_seq)

@@ -260,13 +260,37 @@ async def test_a_hinted_execution_costs_one_request(stage: Stage) -> None:
     stage.world.add_event(execution.id, "unlisted")
     execution.last_event_at = execution.events[0].created_at  # as if its row lagged behind
 
-    intake = await stage.follower._running()
-    intake.hint(execution.id)
+    await stage.follower.hint(execution.id)
     made = await stage.after(timedelta(seconds=5))
 
     assert reads(made) >= 1
     assert len(made) <= len(idle) + 1
     assert stage.complete()
+
+
+async def test_a_hinted_execution_that_was_forgotten_does_not_come_twice(stage: Stage) -> None:
+    await stage.after(MINUTE)
+    old = next(each for each in stage.world.executions.values() if each.is_final)
+    stage.world.add_execution(events=1, started_at=stage.clock() + timedelta(hours=2))
+    await stage.after(timedelta(hours=2))
+    await stage.follower.journal.prune(early=True)
+    before = stage.follower.journal.last_seq
+
+    await stage.follower.hint(old.id)
+    await stage.after(MINUTE)
+
+    assert stage.follower.journal.last_seq == before
+    assert "kapso: execution.forgotten" in stage.follower.reports
+
+
+async def test_a_hinted_execution_that_was_never_heard_of_is_read(stage: Stage) -> None:
+    await stage.follower.hint(stage.world.open_executions[0].id)
+
+    await stage.after(MINUTE)
+
+    assert stage.complete()
+    sources = {each.origin.uri for each in stage.follower.events() if each.origin}
+    assert all(source.startswith(stage.kapso.base_url) for source in sources)
 
 
 @pytest.mark.parametrize(

@@ -377,8 +377,8 @@ async def test_a_run_that_somebody_hints_at_is_read_at_once(stage: Stage) -> Non
     await stage.look()
     old, new = next(iter(stage.world.runs)), stage.world.add_run(events=3)
     stage.world.add_event(old, "LATE", created_at=stage.clock.now)
-    stage.follower.hint(old)
-    stage.follower.hint(new.id)
+    await stage.follower.hint(old)
+    await stage.follower.hint(new.id)
 
     made = await stage.look()
 
@@ -391,7 +391,7 @@ async def test_a_run_that_somebody_hints_at_is_read_at_once(stage: Stage) -> Non
 @pytest.mark.parametrize("stage", [{"same_process": True}], indirect=True)
 async def test_a_hint_at_nothing_costs_two_requests(stage: Stage) -> None:
     await stage.look()
-    stage.follower.hint("wfrun_nothing")
+    await stage.follower.hint("wfrun_nothing")
 
     assert await stage.look() == ["runs 1", "events 1"]
     assert await stage.look(2 * MINUTE) == ["runs 1", "events 1"]
