@@ -19,7 +19,13 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "init": "files",
         "check": "check",
     },
-    "Carry events": {"run": "run", "status": "state", "verify": "verify", "enable": "state"},
+    "Carry events": {
+        "run": "run",
+        "status": "state",
+        "verify": "verify",
+        "dead": "dead",
+        "enable": "state",
+    },
     "Look things up": {"plugins": "connectors", "describe": "connectors", "schema": "files"},
 }
 """The subcommands in the order of the help, and the module each is in."""

@@ -187,6 +187,9 @@ def _notes(sink: "SinkStatus", file: Path) -> list[str]:
     if not sink.enabled:
         again = f"levada enable {file} {sink.name}"
         notes.append(f"!!  {sink.name} is disabled: {sink.reason}; once mended: {again}")
+    if sink.dead:
+        look = f"levada dead list {file} --sink {sink.name}"
+        notes.append(f"!!  {sink.name}: {count(sink.dead, 'dead letter')}; {look}")
     tried = [each for each in sink.outstanding if each.attempts]
     alike = [[it for it in tried if it.reason == why] for why in {it.reason: 0 for it in tried}]
     return notes + [f"!!  {sink.name}: {_retries(several)}" for several in alike]

@@ -104,7 +104,8 @@ def _sink_troubles(sink: SinkReport, *, file: str) -> list[str]:
     elif sink.error is not None:
         found.append(str(sink.error))
     if sink.dead:
-        found.append(f"{name}: {count(sink.dead, 'dead letter')}; levada status {file}")
+        look = f"levada dead list {file} --sink {sink.name}"
+        found.append(f"{name}: {count(sink.dead, 'dead letter')}; {look}")
     return found
 
 

@@ -12,6 +12,11 @@ log: logging.Logger = logging.getLogger("levada.journal")
 STEPS: Final[Mapping[int, str]] = {
     1: """
         ALTER TABLE partition ADD COLUMN memo TEXT;
+        ALTER TABLE dead ADD COLUMN uri TEXT;
+        ALTER TABLE dead ADD COLUMN event_type TEXT;
+        ALTER TABLE dead ADD COLUMN event_time TEXT;
+        ALTER TABLE dead ADD COLUMN subject TEXT;
+        ALTER TABLE dead ADD COLUMN kind TEXT;
         ALTER TABLE seen ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
         CREATE INDEX partition_closed ON partition (source, sorting)
             WHERE state IN ('closed', 'gone');

@@ -115,8 +115,9 @@ CREATE TABLE delivery (
 CREATE INDEX delivery_sink ON delivery (sink, first);
 
 -- `sink` is '' for what a source could not make an event of; `event` is then a hash of `raw`.
+-- The last five are what an event has besides, so that it can be delivered when its row has gone.
 CREATE TABLE dead (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     sink TEXT NOT NULL,
     connector TEXT NOT NULL,
     account TEXT NOT NULL,
@@ -127,6 +128,11 @@ CREATE TABLE dead (
     reason TEXT NOT NULL,
     attempts INTEGER NOT NULL,
     time TEXT NOT NULL,
+    uri TEXT,
+    event_type TEXT,
+    event_time TEXT,
+    subject TEXT,
+    kind TEXT,
     UNIQUE (sink, connector, account, partition, event)
 );
 

@@ -3,7 +3,6 @@
 import json
 import sqlite3
 from collections.abc import Awaitable, Iterable, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -11,6 +10,7 @@ from attrs import define, field
 from levada._json import Json
 from levada.errors import StateError
 from levada.event import Event
+from levada.journal import dead_letters
 from levada.journal.rows import ranges
 from levada.setup import SinkSetup
 
@@ -153,7 +153,7 @@ class Cursor:
             )
             for event in dead:
                 reason = reasons[event.partition, event.id]
-                _bury(connection, name, event, reason, delivery.attempts + 1)
+                dead_letters.bury(connection, name, event, reason, delivery.attempts + 1)
 
         return self._journal.write(write, urgent=True)
 
@@ -256,28 +256,6 @@ def _move(connection: sqlite3.Connection, name: str, connector: str, identity: s
     connection.execute(
         "UPDATE sink SET connector = ?, identity = ?, receipt = NULL WHERE name = ?",
         (connector, identity, name),
-    )
-
-
-def _bury(
-    connection: sqlite3.Connection, sink: str, event: Event, reason: str, attempts: int
-) -> None:
-    connection.execute(
-        "INSERT OR REPLACE INTO dead"
-        " (sink, connector, account, partition, event, seq, raw, reason, attempts, time)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            sink,
-            event.origin.connector if event.origin else "",
-            event.origin.account if event.origin else "",
-            event.partition,
-            event.id,
-            event.seq,
-            event.raw,
-            reason,
-            attempts,
-            datetime.now(UTC).isoformat(timespec="seconds"),
-        ),
     )
 
 

@@ -1,19 +1,18 @@
 """The source side of the journal: what an intake remembers, and the events it keeps."""
 
 import asyncio
-import hashlib
 import json
 import sqlite3
 import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from levada._json import Json
 from levada.batch import Batch, Checkpoint, Partition, Rejected, sortable
 from levada.errors import StateError
 from levada.event import Event
-from levada.journal import seen
+from levada.journal import dead_letters, seen
 from levada.journal.rows import row_of, size_of
 from levada.setup import SourceSetup
 from levada.source import KEPT_IDS
@@ -181,7 +180,7 @@ class SourceState:
             "UPDATE meta SET value = value + ? WHERE name = 'bytes'", (size_of(new),)
         )
         for each in (*batch.rejected, *(_too_large(event, limit) for event in large)):
-            self._reject(connection, partition, each)
+            dead_letters.bury_item(connection, self._identity, partition, each)
         return new
 
     def _enter_partition(
@@ -218,24 +217,6 @@ class SourceState:
         if values[-1] in CLOSED and events > KEPT_IDS:
             seen.collapse(connection, row)
         del self._rows[partition.key]
-
-    def _reject(
-        self, connection: sqlite3.Connection, partition: Partition, rejected: Rejected
-    ) -> None:
-        digest = hashlib.sha256(rejected.raw).hexdigest()
-        connection.execute(
-            "INSERT OR IGNORE INTO dead"
-            " (sink, connector, account, partition, event, raw, reason, attempts, time)"
-            " VALUES ('', ?, ?, ?, ?, ?, ?, 1, ?)",
-            (
-                *self._identity,
-                partition.key,
-                digest,
-                rejected.raw,
-                rejected.reason,
-                datetime.now(UTC).isoformat(timespec="seconds"),
-            ),
-        )
 
 
 def _each_once(events: Iterable[Event]) -> list[Event]:

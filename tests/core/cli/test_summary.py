@@ -36,7 +36,7 @@ def test_what_needs_somebody_comes_with_what_to_do() -> None:
             "sink 'gone' is disabled: 410; 1 event kept for it;"
             " once mended: levada enable p.toml gone"
         ),
-        "sink 'bad': 1 dead letter; levada status p.toml",
+        "sink 'bad': 1 dead letter; levada dead list p.toml --sink bad",
     ]
 
 

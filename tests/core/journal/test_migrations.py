@@ -9,6 +9,7 @@ from levada.journal import schema
 
 FIRST = """
 CREATE TABLE partition (id INTEGER PRIMARY KEY, source TEXT, sorting TEXT, state TEXT, last INTEGER);
+CREATE TABLE dead (id INTEGER PRIMARY KEY, sink TEXT);
 CREATE TABLE seen (partition INTEGER, id TEXT, PRIMARY KEY (partition, id)) WITHOUT ROWID;
 INSERT INTO seen VALUES (1, 'evt-1');
 PRAGMA user_version = 1;

@@ -1,0 +1,206 @@
+"""`levada dead`: what could not be delivered, looked at, tried again or let go."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from levada.cli.command import Command
+from levada.cli.exit_codes import ExitCode
+from levada.cli.text import columns, count, cut, safe
+
+if TYPE_CHECKING:
+    from levada.journal.dead_letters import Choice, DeadLetter
+    from levada.setup import Setup
+
+EXCERPT = 2048
+REASON = 80
+
+FILE = click.argument("file", type=click.Path(path_type=Path))
+LETTERS = click.argument("letters", nargs=-1, metavar="[LETTER]...")
+SINK = click.option(
+    "--sink",
+    metavar="NAME",
+    callback=lambda _, __, name: "" if name == "-" else name,
+    help='Only those of this sink; "-": of no sink.',
+)
+ALL = click.option("--all", "everything", is_flag=True, help="All of them.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print a JSON array of objects.")
+
+
+@click.group("dead")
+def dead_command() -> None:
+    """Look at dead letters, deliver them again, or drop them.
+
+    A dead letter is an event that a destination refused for good, or an item that a source sent
+    and that cannot be an event; then its sink is "-". A LETTER is its number or the event's id.
+    """
+
+
+@dead_command.command("list", cls=Command)
+@FILE
+@SINK
+@JSON
+def list_command(file: Path, *, sink: str | None, as_json: bool) -> ExitCode:
+    """List the dead letters of FILE, oldest first. Works while a run goes on."""
+    from levada.journal.dead_letters import Choice
+
+    found = _letters(file, Choice(sink=sink))
+    if as_json:
+        click.echo(json.dumps([_as_json(each) for each in found], ensure_ascii=False))
+        return ExitCode.DONE
+    rows = [_row(each) for each in found]
+    head = ("letter", "sink", "partition", "event", "attempts", "time", "reason")
+    for line in columns([head, *rows]) if rows else ["no dead letters"]:
+        click.echo(safe(line))
+    return ExitCode.DONE
+
+
+@dead_command.command("show", cls=Command)
+@FILE
+@LETTERS
+@JSON
+def show_command(file: Path, *, letters: tuple[str, ...], as_json: bool) -> ExitCode:
+    """Show dead letters of FILE in full: why, how often tried, and the vendor's record.
+
+    For people the record is cut after 2 KiB, and what a terminal might act on is escaped.
+    """
+    from levada.journal.dead_letters import Choice
+
+    if not letters:
+        raise click.UsageError("Name at least one LETTER; `levada dead list` has their numbers.")
+    found = _require(_letters(file, Choice(names=letters)), letters)
+    if as_json:
+        click.echo(json.dumps([_in_full(each) for each in found], ensure_ascii=False))
+        return ExitCode.DONE
+    for each in found:
+        for line in _lines(each):
+            click.echo(safe(line))
+    return ExitCode.DONE
+
+
+@dead_command.command("retry", cls=Command)
+@FILE
+@LETTERS
+@SINK
+@ALL
+def retry_command(
+    file: Path, *, letters: tuple[str, ...], sink: str | None, everything: bool
+) -> ExitCode:
+    """Have dead letters of FILE delivered by the next run, under the ids they had.
+
+    The pipeline must not be running. What a source rejected has no event to deliver.
+    """
+    from levada.journal import dead_letters
+
+    choice = _choice(letters, sink, everything=everything)
+    done, left = _change(file, choice, letters, dead_letters.retry)
+    click.echo(safe(f"{count(done, 'dead letter')} will be delivered by: levada run {file}"))
+    if left:
+        click.echo(
+            f"{count(left, 'other')} came from a source and is no event: it stays, or drop it"
+        )
+    return ExitCode.DONE
+
+
+@dead_command.command("drop", cls=Command)
+@FILE
+@LETTERS
+@SINK
+@ALL
+def drop_command(
+    file: Path, *, letters: tuple[str, ...], sink: str | None, everything: bool
+) -> ExitCode:
+    """Let go of dead letters of FILE for good; they count as dropped from then on.
+
+    The pipeline must not be running.
+    """
+    from levada.journal import dead_letters
+
+    choice = _choice(letters, sink, everything=everything)
+    done, _ = _change(file, choice, letters, dead_letters.drop)
+    click.echo(f"{count(done, 'dead letter')} dropped")
+    return ExitCode.DONE
+
+
+def _choice(letters: tuple[str, ...], sink: str | None, *, everything: bool) -> "Choice":
+    from levada.journal.dead_letters import Choice
+
+    if not (letters or everything) and sink is None:
+        raise click.UsageError("Say which: LETTERs, --sink NAME or --all.")
+    return Choice(names=letters, sink=sink)
+
+
+def _setup(file: Path) -> "Setup":
+    from levada.cli import setups
+
+    return setups.load(file, read_secrets=False)
+
+
+def _letters(file: Path, choice: "Choice") -> "list[DeadLetter]":
+    from levada.journal.dead_letters import letters
+
+    return letters(_setup(file).settings.state, choice)
+
+
+def _require(found: "list[DeadLetter]", names: tuple[str, ...]) -> "list[DeadLetter]":
+    known = {str(each.number) for each in found} | {each.id for each in found}
+    absent = [name for name in names if name not in known]
+    if absent:
+        raise click.UsageError(f"There is no dead letter {safe(absent[0])!r}.")
+    return found
+
+
+def _change(file: Path, choice: "Choice", names: tuple[str, ...], change: Any) -> tuple[int, int]:
+    """Make a change in the journal, which nobody else may be using; return done and left over."""
+    import asyncio
+
+    from levada.journal import Journal, dead_letters
+
+    setup = _setup(file)
+    chosen = _require(dead_letters.letters(setup.settings.state, choice), names)
+    if not chosen:
+        return 0, 0
+
+    async def write() -> int:
+        async with Journal(setup.settings) as journal:
+            return int(await journal.write(lambda connection: change(connection, chosen)))
+
+    done = asyncio.run(write())
+    return done, len(chosen) - done
+
+
+def _row(letter: "DeadLetter") -> tuple[str, ...]:
+    name = letter.id if letter.sink else "-"
+    number, attempts = str(letter.number), str(letter.attempts)
+    reason = cut(letter.reason, REASON)
+    return number, letter.sink or "-", letter.partition, name, attempts, letter.time, reason
+
+
+def _as_json(letter: "DeadLetter") -> dict[str, Any]:
+    return {
+        "letter": letter.number,
+        "sink": letter.sink,
+        "id": letter.id,
+        "partition": letter.partition,
+        "reason": letter.reason,
+        "attempts": letter.attempts,
+        "time": letter.time,
+        "connector": letter.connector,
+        "account": letter.account,
+        "sequence": letter.seq,
+        "bytes": len(letter.raw),
+    }
+
+
+def _in_full(letter: "DeadLetter") -> dict[str, Any]:
+    return {**_as_json(letter), "raw": letter.raw.decode("utf-8", "backslashreplace")}
+
+
+def _lines(letter: "DeadLetter") -> list[str]:
+    text = letter.raw[:EXCERPT].decode("utf-8", "backslashreplace")
+    more = len(letter.raw) - EXCERPT
+    rest = f" … and {count(more, 'byte')} more: add --json" if more > 0 else ""
+    facts = [(name, str(value)) for name, value in _as_json(letter).items() if value != ""]
+    return [*columns(facts), f"{text}{rest}", ""]
