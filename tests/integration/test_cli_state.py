@@ -131,6 +131,28 @@ def test_a_damaged_journal_exits_6(desk: Desk, sandbox: Sandbox) -> None:
     assert "state.db" in done.stderr
 
 
+def test_repair_says_what_it_found(desk: Desk, sandbox: Sandbox) -> None:
+    desk.write("p.toml", pipeline(sandbox, '[sinks.file]\npath = "events.jsonl"'))
+    desk.run("run", "p.toml")
+    whole = desk.run("repair", "p.toml")
+    path = desk.folder / ".levada/p/state.db"
+    path.write_bytes(path.read_bytes()[:-8192])
+    asked = len(sandbox.kapso.requests)
+
+    refused = desk.run("run", "p.toml")
+    assert (refused.returncode, len(sandbox.kapso.requests)) == (6, asked)
+    assert "is damaged" in refused.stderr
+    assert "levada repair" in refused.stderr
+    repaired = desk.run("repair", "p.toml")
+
+    assert whole.stdout == "the journal is whole; there is nothing to repair\n"
+    assert repaired.returncode == 0
+    assert "the journal as it was: " in repaired.stdout
+    status = json.loads(desk.run("status", "p.toml", "--json").stdout)
+    assert accounts(status) == {"file": True}
+    assert desk.run("run", "p.toml").returncode == 0
+
+
 def test_enable_refuses_a_name_that_is_not_there(desk: Desk, sandbox: Sandbox) -> None:
     desk.write("p.toml", pipeline(sandbox, "[sinks.stdout]"))
 

@@ -25,6 +25,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "verify": "verify",
         "dead": "dead",
         "enable": "state",
+        "repair": "repair",
     },
     "Look things up": {"plugins": "connectors", "describe": "connectors", "schema": "files"},
 }

@@ -57,8 +57,10 @@ class Journal:
             path = folder / FILE
             if not path.exists():
                 schema.create(path)
+            unclean = _has_log(path)
             self._reader = schema.connect(path)
             stack.callback(self._reader.close)
+            schema.check_whole(self._reader, path, unclean=unclean)
             self._reader.execute("PRAGMA query_only = ON")
             writing = schema.connect(path)
             stack.callback(writing.close)
@@ -220,6 +222,12 @@ class Journal:
             slowest = min(self._sinks, key=self._done)
             log.warning("the journal is %.0f %% full; sink '%s' holds it back", fill * 100, slowest)
         self._warned = level
+
+
+def _has_log(path: Path) -> bool:
+    """Whether the last process left its log behind: it did not end by itself."""
+    log = path.with_name(f"{path.name}-wal")
+    return log.exists() and log.stat().st_size > 0
 
 
 def _make_folder(folder: Path) -> None:

@@ -7,6 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from levada.journal.rows import checksum
+
 log: logging.Logger = logging.getLogger("levada.journal")
 
 STEPS: Final[Mapping[int, str]] = {
@@ -30,6 +32,7 @@ STEPS: Final[Mapping[int, str]] = {
             last TEXT NOT NULL,
             PRIMARY KEY (connector, what, fields)
         ) WITHOUT ROWID;
+        UPDATE event SET crc = checksum(id, type, time, subject, kind, raw);
     """,
 }
 """What leads from each version to the next one."""
@@ -42,6 +45,7 @@ def migrate(connection: sqlite3.Connection, path: Path, *, version: int, target:
     """
     copy = path.with_name(f"{path.name}.bak-v{version}")
     _copy(connection, copy)
+    connection.create_function("checksum", 6, checksum, deterministic=True)
     steps = "".join(STEPS[number] for number in range(version, target))
     connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {target}; COMMIT;")
     log.warning("%s was brought up to schema %d; %s is as it was", path, target, copy.name)

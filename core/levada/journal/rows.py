@@ -18,17 +18,8 @@ Row: TypeAlias = tuple[Any, ...]
 
 def row_of(event: Event, partition: int, kept_at: int) -> Row:
     """Return the values for `INSERT`: all of `COLUMNS` but the first, then when it was kept."""
-    return (
-        partition,
-        event.id,
-        event.type,
-        event.time.isoformat(),
-        event.subject,
-        event.kind,
-        event.raw,
-        zlib.crc32(event.raw),
-        kept_at,
-    )
+    names = (event.id, event.type, event.time.isoformat(), event.subject, event.kind)
+    return partition, *names, event.raw, checksum(*names, event.raw), kept_at
 
 
 def event_of(row: Row, key: str, origin: Origin) -> Event:
@@ -38,9 +29,10 @@ def event_of(row: Row, key: str, origin: Origin) -> Event:
         StateError: the row was damaged on the disk.
     """
     seq, _, name, kind_of, time, subject, kind, raw, crc = row
-    if zlib.crc32(raw) != crc:
+    if checksum(name, kind_of, time, subject, kind, raw) != crc:
         raise StateError(
-            f"event {seq} in the journal is damaged; restore a copy of the state folder"
+            f"event {seq} in the journal is damaged; restore a copy of the state folder,"
+            " or see what `levada repair` can do"
         )
     return Event(
         name,
@@ -53,6 +45,15 @@ def event_of(row: Row, key: str, origin: Origin) -> Event:
         origin=origin,
         seq=seq,
     )
+
+
+def checksum(  # noqa: PLR0917  # the columns, in their order
+    name: Any, kind_of: Any, time: Any, subject: Any, kind: Any, raw: Any
+) -> int:
+    """Return the CRC of all that is delivered of an event. Damage can make anything of a column."""
+    names = f"{name}\0{kind_of}\0{time}\0{subject}\0{kind}"
+    content = raw if isinstance(raw, bytes) else repr(raw).encode()
+    return zlib.crc32(content, zlib.crc32(names.encode("utf-8", "surrogatepass")))
 
 
 def size_of(events: Iterable[Event]) -> int:

@@ -12,6 +12,9 @@ from levada.journal.migrations import migrate
 APPLICATION_ID = 0x4C565644  # "LVVD"
 VERSION = 2
 
+ALWAYS_CHECKED_BYTES = 64 * 1024 * 1024
+CHECKED_BYTES = 256 * 1024 * 1024
+
 # FULL, not NORMAL: what follows a commit (an unlink, an answer to an upstream, a pruned row) cannot
 # be undone, so the commit has to survive a power loss.
 PRAGMAS = """
@@ -168,9 +171,39 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
                     f"{path} was written by an older Levada; `levada run` brings it up to date"
                 )
         except sqlite3.Error as error:
+            if "malformed" in str(error):
+                raise damaged(path, str(error)) from error
             raise StateError(f"{path}: {error}; move it away, or restore a copy") from error
         stack.pop_all()
     return connection
+
+
+def check_whole(connection: sqlite3.Connection, path: Path, *, unclean: bool) -> None:
+    """Check the structure of a journal before anything is done with it.
+
+    A large one is only checked if the last process did not end by itself: it takes about a second
+    for a gigabyte. Rows of events carry a checksum besides.
+
+    Raises:
+        StateError: it is damaged.
+    """
+    size = path.stat().st_size
+    if size > (CHECKED_BYTES if unclean else ALWAYS_CHECKED_BYTES):
+        return
+    try:
+        ((found,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
+    except sqlite3.DatabaseError as error:
+        found = str(error)
+    if found != "ok":
+        raise damaged(path, str(found))
+
+
+def damaged(path: Path, what: str) -> StateError:
+    """Return the error for a journal that SQLite finds fault with."""
+    return StateError(
+        f"{path} is damaged ({' '.join(what.split())}); nothing was changed."
+        " Restore a copy of the state folder, or see what `levada repair` can do"
+    )
 
 
 def create(path: Path) -> None:

@@ -127,11 +127,13 @@ async def test_a_damaged_file_is_an_error_of_the_state(tmp_path: Path) -> None:
         await state.keep(RUN, Batch([event(number, size=3000) for number in range(1, 100)]))
     path = tmp_path / "state" / "state.db"
     whole = path.read_bytes()
-    path.write_bytes(whole[: 20 * 4096] + os.urandom(len(whole) - 20 * 4096))
+    damaged = whole[: 20 * 4096] + os.urandom(len(whole) - 20 * 4096)
+    path.write_bytes(damaged)
 
-    async with Journal(settings(tmp_path)) as journal:
-        with pytest.raises(StateError, match=r"state\.db"):
-            journal.events_after(0, 1000, 1 << 30)
+    with pytest.raises(StateError, match=r"state\.db is damaged .*; nothing was changed"):
+        Journal(settings(tmp_path))
+
+    assert path.read_bytes() == damaged
 
 
 async def test_the_file_gives_back_what_it_will_not_need_for_long(tmp_path: Path) -> None:

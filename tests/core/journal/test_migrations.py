@@ -6,10 +6,13 @@ import pytest
 
 from levada import StateError
 from levada.journal import schema
+from levada.journal.rows import checksum
 
 FIRST = """
 CREATE TABLE partition (id INTEGER PRIMARY KEY, source TEXT, sorting TEXT, state TEXT, last INTEGER);
 CREATE TABLE dead (id INTEGER PRIMARY KEY, sink TEXT);
+CREATE TABLE event (seq INTEGER, id, type, time, subject, kind, raw BLOB, crc INTEGER);
+INSERT INTO event VALUES (1, 'evt-1', 'a', 't', NULL, NULL, x'7b7d', 0);
 CREATE TABLE seen (partition INTEGER, id TEXT, PRIMARY KEY (partition, id)) WITHOUT ROWID;
 INSERT INTO seen VALUES (1, 'evt-1');
 PRAGMA user_version = 1;
@@ -35,6 +38,8 @@ def test_an_older_journal_is_brought_up_to_date(path: Path) -> None:
         assert "memo" in columns(connection, "partition")
         assert connection.execute("SELECT * FROM seen").fetchall() == [(1, "evt-1", 0)]
         assert connection.execute("SELECT count(*) FROM diagnostic").fetchone() == (0,)
+        expected = checksum("evt-1", "a", "t", None, None, b"{}")
+        assert connection.execute("SELECT crc FROM event").fetchone() == (expected,)
 
 
 def test_a_copy_of_it_stays(path: Path) -> None:

@@ -1,0 +1,45 @@
+"""`levada repair`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from levada.cli.command import Command
+from levada.cli.exit_codes import ExitCode
+from levada.cli.text import count, safe
+
+if TYPE_CHECKING:
+    from levada.journal.repair import Repair
+
+
+@click.command("repair", cls=Command)
+@click.argument("file", type=click.Path(path_type=Path))
+def repair_command(file: Path) -> ExitCode:
+    """Mend the journal of FILE as far as that can be done.
+
+    Checks every row. If something is wrong, keeps a copy of the journal as it was, and puts what can
+    be read into a new one; an event that was damaged becomes a dead letter of every sink that had
+    yet to get it. The pipeline must not be running. A backup, where there is one, is better.
+    """
+    from levada.cli import setups
+    from levada.journal.repair import repair
+
+    setup = setups.load(file, read_secrets=False)
+    found = repair(setup.settings.state)
+    for line in _lines(found, file):
+        click.echo(safe(line))
+    return ExitCode.DONE
+
+
+def _lines(found: "Repair", file: Path) -> list[str]:
+    if found.copy is None:
+        return ["the journal is whole; there is nothing to repair"]
+    lines = [f"the journal as it was: {found.copy}"]
+    if found.structure:
+        lines.append(f"its file was damaged ({found.structure}); what could be read was kept")
+    lines += [f"  {table}: some of its rows could not be read" for table in found.lost]
+    if found.damaged:
+        what = count(found.damaged, "event")
+        lines.append(f"{what} did not fit its checksum: levada dead list {file}")
+    return [*lines, f"next: levada verify {file}, then levada run {file}"]
