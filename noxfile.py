@@ -106,3 +106,10 @@ def package(session: nox.Session) -> None:
     session.run("levada", "plugins")
     session.chdir(ACME)
     session.run("pytest", "-q")
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Run the installed command against vendors that break, lie and hang; takes minutes."""
+    session.install(".", *group("tests"))
+    session.run("pytest", "-m", "faults or not faults", "tests/faults", *session.posargs)

@@ -25,7 +25,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from http import HTTPStatus
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Annotated, Any, Protocol, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
@@ -36,6 +36,7 @@ from levada.codec import mended, one_line
 from levada.connector import HttpResponse
 from levada.errors import Failure, Fatal, Retry
 from levada.event import Event
+from levada.retry import is_transient
 from levada.secret import Secret, scrub
 
 Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)] | int
@@ -47,9 +48,13 @@ Moment: TypeAlias = str | int | float | None
 S = TypeVar("S", bound=msgspec.Struct)
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
 _EXCERPT_CHARS = 200  # of what a vendor says, in an error message
 _SAYS = ("error", "message", "error_description", "detail")
+_DEEPEST = 200  # levels of an item; readers that stop at 256 still have room for what we put around
+_LONG_NUMBER = re.compile(rb"[0-9]{4301}")  # Python and what is written in it read no longer ones
+_BRACKETS = {b: 1 if b in b"[{" else -1 for b in b"[]{}"}
 _LARGEST_SECONDS = 1e11  # as seconds this is the year 5138, as milliseconds 1973
 
 
@@ -124,7 +129,7 @@ def _edges(body: bytes, key: bytes) -> list[int]:
 
 def _not_json(response: HttpResponse, secret: Secret | None) -> str:
     kind = response.headers.get("content-type", "no content type").partition(";")[0]
-    facts = f"{kind}, {len(response.body)} bytes"
+    facts = f"{response.status}, {kind}, {len(response.body)} bytes"
     if "json" not in kind and response.body.lstrip()[:1] not in {b"[", b"{"}:
         # HTML tells whose page it is; JSON, even if broken, would show somebody's payload.
         facts += (
@@ -178,6 +183,9 @@ def to_events(
                 found.append(salvaged)
                 continue
             head, raw = salvaged
+        if reason := _unfit(raw):
+            found.append(Rejected(text, reason=reason))
+            continue
         latest = parse_time(head.time) or latest or _first_time(texts, row) or now
         event = Event(
             str(head.id),
@@ -216,6 +224,18 @@ def _salvage(raw: bytes, row: type[Any]) -> tuple[Any, bytes] | Rejected:
         return row(**known), text
     except TypeError:
         return Rejected(raw, reason="an item without a usable id")
+
+
+def _unfit(raw: bytes) -> str | None:
+    """Tell why many readers would choke on an item although it is JSON; None: they would not."""
+    may_be_deep = raw.count(b"[") + raw.count(b"{") > _DEEPEST
+    if not may_be_deep and not _LONG_NUMBER.search(raw):  # nearly all are neither
+        return None
+    rest = _STRING.sub(b"", raw)
+    if _LONG_NUMBER.search(rest):
+        return "an item with a number of more than 4300 digits"
+    levels = accumulate(_BRACKETS[each] for each in rest if each in _BRACKETS)
+    return "an item that is nested too deeply" if max(levels) > _DEEPEST else None
 
 
 def _first_time(texts: Iterable[bytes], row: type[Any]) -> datetime | None:
@@ -258,8 +278,8 @@ def _parse_text(text: str) -> datetime | None:
 def refusal(response: HttpResponse, *, secret: Secret | None = None) -> Failure:
     """Turn a status that is no success into the failure to raise.
 
-    401 and 403 are `Fatal` and say where *secret* came from, never what it is; 5xx is `Retry`;
-    the rest is `Fatal`.
+    401 and 403 are `Fatal` and say where *secret* came from, never what it is. What may pass by
+    itself, most of 5xx, is `Retry`; the rest is `Fatal`.
     """
     status = response.status
     said = error_text(response.body, secret=secret)
@@ -268,7 +288,7 @@ def refusal(response: HttpResponse, *, secret: Secret | None = None) -> Failure:
         url = urlsplit(response.place.rpartition(" ")[2])
         key = f"; the key came from {secret.origin}" if secret else ""
         return Fatal(f"{status} from {url.scheme}://{url.netloc}{what}{key}")
-    failure = Retry if status >= HTTPStatus.INTERNAL_SERVER_ERROR else Fatal
+    failure = Retry if is_transient(status) else Fatal
     return failure(f"{status} from {response.place}{what}")
 
 

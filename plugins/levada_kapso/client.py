@@ -60,6 +60,8 @@ class KapsoClient:
     async def detail(self, execution_id: str) -> Detail:
         """Fetch an execution with its whole log of events, oldest first, in one answer."""
         response = await self.http.get(execution_path(execution_id))
+        if response.status in {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}:
+            raise Gone(f"{response.status} from {response.place}")
         self._check(response)
         return decode_page(response, Detail, items="events", secret=self._api_key)
 

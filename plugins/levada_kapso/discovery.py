@@ -99,13 +99,16 @@ class Discovery:
         return self._began
 
     def _given(self) -> Iterable[Partition | Checkpoint]:
-        """Yield the executions that were asked for by id, unless they were found to be over."""
+        """Yield the executions that were asked for by id, unless they were read and are over.
+
+        One of which nothing was ever read may only not be there yet.
+        """
         looked_up = set(self.position.get("given", []))
         wanted = dict.fromkeys(self.scope.executions)
         for key in wanted:
             if key in self.tracked:
                 yield unconfirmed(self.tracked[key])
-            elif key not in looked_up:
+            elif key not in looked_up or not self.ctx.count(key):
                 yield self.executions.bare(key)
         missing = self.capabilities.missing
         yield Checkpoint({"given": list(wanted), "missing": missing})

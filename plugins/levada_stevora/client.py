@@ -169,6 +169,8 @@ class StevoraClient:
         used = meta.page_size or max(asked, len(answer.data), self.page_size if size is None else 0)
         if size is None:
             self.page_size = used
+        if number == 1 and not answer.data and (meta.total or 0) > used:
+            raise Retry(f"{response.place} shows nothing, but says that there are {meta.total}")
         return Rows(answer.data, meta.total, number, used)
 
     def _decode(self, response: HttpResponse, answer: type[A]) -> A:
@@ -180,7 +182,9 @@ class StevoraClient:
         return decoded
 
     def _without_success(self, response: HttpResponse) -> Retry:
-        return Retry(f"{response.place} answered 200 without success: {self._said(response)}")
+        kind = response.headers.get("content-type", "no content type").partition(";")[0]
+        said = self._said(response) or f"{kind}, {len(response.body)} bytes"
+        return Retry(f"{response.place} answered 200 without success: {said}")
 
     def _said(self, response: HttpResponse) -> str:
         return error_text(response.body, secret=self._api_key)

@@ -81,12 +81,15 @@ class Discovery:
     # ── the runs that were given by id ──────────────────────────────────────────────────────────
 
     def _given(self) -> Iterator[Partition]:
-        """Yield them, but for those that were read and are not open any more: they have ended."""
+        """Yield them, but for those that were read and are not open any more: they have ended.
+
+        One of which nothing was ever read may only not be there yet.
+        """
         now, known = self._client.http.now(), set(self._survey.given)
         self._survey.given = list(dict.fromkeys(self._scope.runs))
         for key in self._survey.given:
             run = self.open.get(key)
-            if run is None and key not in known:
+            if run is None and (key not in known or not self._ctx.count(key)):
                 yield self._bare(key)
             elif run is not None and not run.final:  # else it only lingers
                 is_failed = status_of(run) == FAILED

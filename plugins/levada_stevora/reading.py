@@ -29,6 +29,9 @@ from levada_stevora.search import Search
 ENOUGH: Final = 2
 """So many totals that say that nothing is hidden end a search before it has been everywhere."""
 
+BEYOND: Final = 4
+"""So many pages after the last that brought something are searched, whatever a total says."""
+
 
 @frozen
 class Place:
@@ -190,7 +193,7 @@ class Reading:
         if missing > self._before.missing:
             search = Search(self._client, self._run.key, floor=self._now.floor)
             agreeing = 0
-            last = evolve(self._last, total=self._total)
+            last = evolve(self._last, total=min(self._total, self._credible))
             async for page in search.pages(last, self._seams, lambda: self._now.count):
                 yield await self._take(page)
                 agreeing += page.total is not None and page.total <= self._now.count
@@ -203,6 +206,11 @@ class Reading:
                 missing = min(missing, self._before.missing)
         excess = max(self._now.count - self._total, 0)
         self._now = evolve(self._now, missing=missing, excess=excess)
+
+    @property
+    def _credible(self) -> int:
+        """How many rows the list can have: the way through it came to an end on its last page."""
+        return (self._last.number + BEYOND) * self._last.size
 
     @property
     def _missing(self) -> int:

@@ -21,7 +21,13 @@ from levada.page import (
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 T1 = "2026-03-02T09:00:01Z"
 T2 = "2026-03-02T09:00:02Z"
-DEEP = b"[" * 20_000 + b"]" * 20_000  # deeper than any Python follows
+
+
+def deep(levels: int) -> bytes:
+    return b'[{"":' * (levels // 2) + b"1" + b"}]" * (levels // 2)
+
+
+DEEP = deep(20_000)  # deeper than any Python follows
 
 
 @frozen
@@ -171,7 +177,7 @@ def test_the_error_shows_how_the_answer_begins() -> None:
 
     assert str(caught.value) == (
         "the answer to GET https://api.example.com/v1/events is not the JSON that was expected "
-        f'(text/html, 523 bytes, starts with "<html>\\n\\x1b[31mkey [redacted] {"x" * 173}")'
+        f'(200, text/html, 523 bytes, starts with "<html>\\n\\x1b[31mkey [redacted] {"x" * 173}")'
     )
 
 
@@ -237,11 +243,36 @@ def test_whatever_can_be_read_is(item: bytes, attribute: str, value: object) -> 
         (b"null", "an item that is not a JSON object"),
         (b'[{"id":1}]', "an item that is not a JSON object"),
         (b'{"id":1,"d":%b}' % DEEP, "an item that is nested too deeply"),
+        (b'{"d":%b,"id":1}' % deep(200), "an item that is nested too deeply"),
+        (b'{"id":1,"s":"\xff","d":%b}' % deep(200), "an item that is nested too deeply"),
+        (b'{"id":1,"n":-%b}' % (b"9" * 4301), "an item with a number of more than 4300 digits"),
+        (b'{"id":1,"time":%b}' % (b"9" * 5000), "an item with a number of more than 4300 digits"),
+        (b'{"id":%b}' % (b"9" * 5000), "an item without a usable id"),
     ],
     ids=brief,
 )
 def test_what_cannot_be_an_event_is_rejected_alone(item: bytes, reason: str) -> None:
     assert rejected(item) == Rejected(item, reason=reason)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        b'{"d":%b,"id":1}' % deep(198),
+        b'{"id":1,"d":[%b]}' % b",".join([deep(196)] * 3),
+        b'{"id":1,"s":"%b"}' % (b"[{" * 500),
+        b'{"id":1,"s":"\\"%b"}' % (b"9" * 5000),
+        b'{"id":1,"n":%b}' % (b"9" * 4300),
+        b'{"id":1,"n":1e400}',
+        b'{"id":0,"id":1}',
+    ],
+    ids=brief,
+)
+def test_what_any_reader_can_take_is_an_event(item: bytes) -> None:
+    found = event(item)
+
+    assert (found.id, found.raw) == ("1", item)
+    assert found.data["id"] == 1
 
 
 @pytest.mark.parametrize(
@@ -357,7 +388,17 @@ def test_a_refused_key_is_named_by_where_it_came_from(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "failure"), [(400, Fatal), (404, Fatal), (422, Fatal), (500, Retry), (503, Retry)]
+    ("status", "failure"),
+    [
+        (308, Fatal),
+        (400, Fatal),
+        (404, Fatal),
+        (422, Fatal),
+        (501, Fatal),
+        (505, Fatal),
+        (500, Retry),
+        (503, Retry),
+    ],
 )
 def test_other_statuses_name_the_place(status: int, failure: type[Exception]) -> None:
     refused = refusal(Answer(b"", status))

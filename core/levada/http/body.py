@@ -2,6 +2,7 @@
 
 import zlib
 
+_PIECE = 64 * 1024  # bytes to unpack at a time: what is on its way to be kept is in memory too
 _GZIP = 31  # zlib's number for: a gzip member, the largest window
 
 
@@ -55,15 +56,17 @@ class Body:
         return bytes(self._data)
 
     def _unpack(self, data: bytes) -> None:
-        while data:
+        while True:
             if self._member is None or self._member.eof:  # a body may be several members
                 self._member = zlib.decompressobj(_GZIP)
             try:
-                part = self._member.decompress(data, self._room + 1)
+                part = self._member.decompress(data, _PIECE)
             except zlib.error:
                 raise Broken from None
             self._keep(part)
-            data = self._member.unused_data
+            data = self._member.unused_data or self._member.unconsumed_tail
+            if not data and (self._member.eof or len(part) < _PIECE):
+                return
 
     def _keep(self, part: bytes) -> None:
         self._data += part[: self._room]

@@ -234,7 +234,7 @@ class Client:
 
     def _unfit(self, outgoing: Outgoing, error: Exception) -> Failure:
         if isinstance(error, UnknownCoding):
-            return Fatal(f"{outgoing.place}: the answer is compressed in a way nobody asked for")
+            return Retry(f"{outgoing.place}: the answer is compressed in a way nobody asked for")
         return TooLarge(
             f"{outgoing.place}: the answer is longer than {self.limits.body_bytes} bytes; "
             "if it is meant to be, raise max_response_bytes"

@@ -4,6 +4,8 @@ import asyncio
 import socket
 from typing import Any
 
+from levada.http.names import addresses_of
+
 HEAD_START_S = 0.25
 """How long one address is tried alone before the next one joins the race (RFC 8305)."""
 
@@ -17,8 +19,7 @@ async def dial(host: str, port: int) -> socket.socket:
     Raises:
         OSError: no address answered; the reason is that of the first. Or *host* has none.
     """
-    loop = asyncio.get_running_loop()
-    addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = await addresses_of(host, port)
     race = _Race()
     try:
         for address in addresses[:-1]:

@@ -175,3 +175,67 @@ def test_faults_happen_to_both_vendors() -> None:
         server.faults = [Fault.status(503)]
         with asking(server) as client:
             assert client.get("/").status_code == 503
+
+
+def test_an_answer_may_lead_elsewhere(server: LongServer, client: httpx.Client) -> None:
+    server.faults = [Fault.redirect("https://elsewhere.example/", status=307)]
+
+    answer = client.get("/")
+
+    assert (answer.status_code, answer.headers["Location"]) == (307, "https://elsewhere.example/")
+    assert server.asked == 0
+
+
+def test_a_body_of_ones_own_may_be_called_anything(
+    server: LongServer, client: httpx.Client
+) -> None:
+    server.faults = [Fault.body(b"<html>", content_type="text/html"), Fault.relabel("text/plain")]
+
+    first, second = client.get("/"), client.get("/")
+
+    assert (first.text, first.headers["Content-Type"]) == ("<html>", "text/html")
+    assert (len(second.content), second.headers["Content-Type"]) == (10_000, "text/plain")
+
+
+def test_a_body_may_be_altered(server: LongServer, client: httpx.Client) -> None:
+    server.faults = [Fault.rewrite(bytes.swapcase), Fault.rewrite(lambda _: b"x"), Fault.truncate()]
+
+    assert [len(client.get("/").content) for _ in range(3)] == [10_000, 1, 5_000]
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_bomb_is_small_until_it_is_unpacked(
+    server: LongServer, client: httpx.Client, layers: int
+) -> None:
+    server.faults = [Fault.bomb(layers=layers, size=1 << 20)]
+
+    answer = client.get("/")
+
+    assert int(answer.headers["Content-Length"]) < 2_000
+    assert answer.content == b" " * (1 << 20)
+
+
+def test_headers_may_be_many_or_long(server: LongServer, client: httpx.Client) -> None:
+    server.faults = [Fault.header_flood(50), Fault.header_flood(1, length=10_000)]
+
+    first, second = client.get("/"), client.get("/")
+
+    assert len([name for name in first.headers if name.startswith("x-flood")]) == 50
+    assert len(second.headers["X-Flood-0"]) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("fault", "size"),
+    [(Fault.drip(every_s=0.001), 1), (Fault.endless(), 65_536)],
+    ids=["drip", "endless"],
+)
+def test_a_body_may_have_no_end(
+    server: LongServer, client: httpx.Client, fault: Fault, size: int
+) -> None:
+    server.faults = [fault]
+
+    with client.stream("GET", "/") as answer:
+        pieces = answer.iter_raw(size)
+        assert [len(next(pieces)) for _ in range(20)] == [size] * 20
+
+    assert client.get("/").status_code == 200

@@ -155,11 +155,22 @@ async def test_given_executions_are_read_without_asking_for_any() -> None:
         assert isinstance(checkpoint, Checkpoint)
 
 
+async def test_a_given_execution_that_is_not_there_yet_is_asked_for_again() -> None:
+    async with KapsoServer(KapsoWorld()) as kapso, opened(kapso.url, executions=["a"]) as desk:
+        checkpoint = (await desk.discover())[-1]
+        assert isinstance(checkpoint, Checkpoint)
+
+        *partitions, _ = await desk.discover(checkpoint.position)
+
+    assert [each.key for each in partitions if isinstance(each, Partition)] == ["a"]
+
+
 async def test_given_executions_that_are_over_are_not_shown_again() -> None:
     async with KapsoServer(KapsoWorld()) as kapso, opened(kapso.url, executions=["a", "b"]) as desk:
         checkpoint = (await desk.discover())[-1]
         assert isinstance(checkpoint, Checkpoint)
         desk.open_partitions = {"b": Partition("b", version=1)}
+        desk.read_ids["a"] = {"e1"}
 
         *partitions, _ = await desk.discover(checkpoint.position)
 

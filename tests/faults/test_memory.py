@@ -1,0 +1,46 @@
+"""What a hostile answer costs in memory."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from faults.upstream import Upstream
+from levada.sandbox import Fault
+
+MIB = 1 << 20
+
+MEASURED = """\
+import atexit, re
+
+@atexit.register
+def note():
+    with open("/proc/self/status") as status, open("peak", "w") as peak:
+        peak.write(re.search(r"VmHWM:\\s+(\\d+) kB", status.read())[1])
+"""
+
+HOSTILE: dict[str, Callable[[], Fault]] = {
+    "a bomb": lambda: Fault.bomb(size=512 * MIB),
+    "a bomb in a bomb": lambda: Fault.bomb(layers=2, size=512 * MIB),
+    "a body without end": Fault.endless,
+    "headers": lambda: Fault.header_flood(100, length=MIB),
+}
+
+
+@pytest.mark.faults
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system tells no peak")
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_answer_takes_no_more_memory_than_two_of_the_longest(
+    up: Upstream, tmp_path: Path, name: str
+) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(MEASURED)
+    up.settings = '\ngive_up_after = "300ms"\n'  # and max_response_bytes as it is: 32 MiB
+    up.fail(HOSTILE[name]())
+
+    done = up.run(PYTHONPATH=str(site))
+
+    assert done.code == 75, done.err
+    assert int((tmp_path / "peak").read_text()) * 1024 < (150 + 2 * 32) * MIB
+    assert done.seconds < 20
