@@ -13,6 +13,8 @@ from levada_kapso.rows import Identified, Page
 IDLE_PAGES: Final = 3
 """Pages in a row that lead on without bringing anything new, before that counts as no end."""
 
+LONGEST_PAGE: Final = 100
+
 Query = dict[str, Any]
 
 
@@ -57,10 +59,16 @@ class Walk:
         self._asked.add(_mark(self.query))
 
     def _leading_on(self, page: Page, exact: Query, place: str) -> Query:
-        """Return the parameters that skip nothing, if they lead on."""
+        """Return the parameters that skip nothing, if they lead on.
+
+        More rows of one time than a page holds may still fit on the longest one.
+        """
         wide = self._wide(page, exact)
         if _mark(wide) not in self._asked:
             return wide
+        longest = {**wide, "limit": LONGEST_PAGE}
+        if wide != exact and _mark(longest) not in self._asked:
+            return longest
         if wide != exact and _mark(exact) not in self._asked:
             self._ctx.report("paging.ties", at=place)  # more rows of one time than a page holds
             return exact

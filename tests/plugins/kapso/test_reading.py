@@ -543,6 +543,15 @@ async def test_cursors_that_hold_a_time_alone_skip_no_ties(each: int) -> None:
     assert list(dict.fromkeys(ids(events))) == ids(world.executions[key].events)
 
 
+async def test_more_ties_than_the_chosen_page_holds_are_found_on_the_longest() -> None:
+    world, key = crowded(30, 5)
+    async with Timed(world) as kapso, opened(kapso.url, page_size=7) as desk:
+        events = await desk.read(listed(key))
+
+    assert list(dict.fromkeys(ids(events))) == ids(world.executions[key].events)
+    assert "paging.ties" not in [what for what, _ in desk.reports]
+
+
 async def test_more_ties_than_fit_on_a_page_are_reported() -> None:
     world, key = crowded(150, 2)
     async with Timed(world) as kapso, opened(kapso.url) as desk:
