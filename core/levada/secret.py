@@ -1,11 +1,16 @@
 """Secrets that cannot be printed by accident, and the places they come from."""
 
+import base64
 import hmac
+import json
 import os
+import re
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, Never, Self
+from urllib.parse import quote, quote_plus
+from weakref import WeakValueDictionary
 
 from attrs import field, frozen
 
@@ -13,6 +18,16 @@ from levada.errors import ConfigError
 
 REDACTED = "[redacted]"
 COMMAND_TIMEOUT_S = 30
+
+FINDABLE = 8
+"""Shorter values stand in ordinary words too: `scrub_known` leaves them alone."""
+
+_PERCENT = re.compile("%[0-9A-F]{2}")
+_URL_SAFE = str.maketrans("+/", "-_")
+
+# Every secret there is, for what writes text that nobody could check beforehand. Weak: whoever
+# holds a secret decides how long it lives.
+_KNOWN: "WeakValueDictionary[int, Secret]" = WeakValueDictionary()
 
 
 class Secret:
@@ -23,12 +38,14 @@ class Secret:
     message ("environment variable KAPSO_API_KEY").
     """
 
-    __slots__ = ("_read", "_value", "origin")
+    __slots__ = ("__weakref__", "_past", "_read", "_value", "origin")
 
     def __init__(self, value: str, *, origin: str = "the program") -> None:
         self._value = value
+        self._past = ""
         self._read: Callable[[], str] | None = None
         self.origin: str = origin
+        _KNOWN[id(self)] = self
 
     @classmethod
     def env(cls, name: str) -> Self:
@@ -80,7 +97,17 @@ class Secret:
             self._value = self._read()
         except ConfigError:
             return False
-        return not hmac.compare_digest(before.encode(), self._value.encode())
+        if hmac.compare_digest(_bytes(before), _bytes(self._value)):
+            return False
+        self._past = before
+        return True
+
+    def scrub(self, text: str) -> str:
+        """Return *text* without the value and the one before it, raw, quoted, escaped or in Base64.
+
+        For text that somebody else wrote, such as the answer of a server that was sent the value.
+        """
+        return scrub(text, [self])
 
     def __repr__(self) -> str:
         return REDACTED
@@ -93,7 +120,7 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
+        return hmac.compare_digest(_bytes(self._value), _bytes(other._value))
 
     # A hash would invite secrets into sets and keys.
     __hash__: ClassVar[None] = None  # type: ignore[assignment]
@@ -111,12 +138,53 @@ class ApiKey:
 
 
 def scrub(text: str, secrets: Iterable[Secret]) -> str:
-    """Return *text* with every secret's value replaced, longest first."""
-    values = sorted({secret.reveal() for secret in secrets}, key=len, reverse=True)
-    for value in values:
-        if value:
-            text = text.replace(value, REDACTED)
+    """Return *text* with every secret's value replaced, in whatever form, longest first."""
+    values = {value for secret in secrets for value in (secret._value, secret._past)}  # noqa: SLF001  # our own
+    return _without(text, values)
+
+
+def scrub_known(text: str) -> str:
+    """Return *text* without the value of any `Secret` there is that has 8 characters or more.
+
+    The second line of defence: nothing should put a secret there in the first place.
+    """
+    known = [secret for each in _KNOWN.valuerefs() if (secret := each()) is not None]
+    values = {value for secret in known for value in (secret._value, secret._past)}  # noqa: SLF001  # our own
+    return _without(text, {value for value in values if len(value) >= FINDABLE})
+
+
+def _without(text: str, values: Iterable[str]) -> str:
+    forms = {form for value in values if value for form in _forms(value)}
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, REDACTED)
     return text
+
+
+def _forms(value: str) -> Iterator[str]:
+    """Return the ways in which programs write a string into another one."""
+    yield from (value, value.replace("/", r"\/"))
+    for ascii_only in (True, False):
+        escaped = json.dumps(value, ensure_ascii=ascii_only)[1:-1]
+        yield from (escaped, escaped.replace("/", r"\/"))
+    yield from (repr(value)[1:-1], ascii(value)[1:-1])
+    raw = _bytes(value)
+    for quoted in (quote(raw), quote(raw, safe=""), quote_plus(raw)):
+        yield from (quoted, _PERCENT.sub(lambda match: match[0].lower(), quoted))
+    if len(raw) >= FINDABLE:  # less would be found in anything
+        yield from _in_base64(raw)
+
+
+def _in_base64(raw: bytes) -> Iterator[str]:
+    """Return what is always the same in the Base64 of *raw*, whatever stands around it."""
+    for before in range(3):
+        whole = base64.b64encode(bytes(before) + raw).decode("ascii")
+        certain = whole[(0, 2, 3)[before] : (before + len(raw)) * 8 // 6]
+        yield from (certain, certain.translate(_URL_SAFE))
+
+
+def _bytes(value: str) -> bytes:
+    # An environment variable may hold bytes that are not UTF-8: they come as lone surrogates.
+    return value.encode("utf-8", "surrogatepass")
 
 
 def _environment(name: str) -> str:

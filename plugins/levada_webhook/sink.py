@@ -195,10 +195,10 @@ class WebhookSink(Sink):
             return self.secret
         return [] if self.secret is None else [self.secret]
 
-    def _unshown(self) -> list[str]:
-        values = [secret.reveal() for secret in self._secrets]
-        bare = [value.removeprefix(PREFIX) for value in values]
-        return [value for value in (*values, *bare, *self.headers.values()) if len(value) > _WORD]
+    def _unshown(self) -> list[Secret]:
+        bare = [Secret(secret.reveal().removeprefix(PREFIX)) for secret in self._secrets]
+        values = [part for value in self.headers.values() for part in (value, *value.split())]
+        return [*self._secrets, *bare, *(Secret(each) for each in values if len(each) > _WORD)]
 
 
 def _is_loopback(url: str) -> bool:

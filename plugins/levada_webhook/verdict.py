@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from attrs import define, field
 
-from levada import Delivery, Disable, Failure, HttpResponse, Reject, Retry, TooLarge
+from levada import Delivery, Disable, Failure, HttpResponse, Reject, Retry, Secret, TooLarge
 from levada_webhook.schedule import Schedule, retry_after
 
 TRIES_OF_A_REFUSED_EVENT = 3
@@ -24,7 +24,15 @@ _TRY_AGAIN = frozenset(
         *range(500, 600),
     }
 )
-_ABOUT_THE_SINK = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
+_ABOUT_THE_SINK = frozenset(
+    {
+        *range(300, 400),  # it has moved, or wants a login: `url` is what has to change
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.METHOD_NOT_ALLOWED,
+    }
+)
 _ABOUT_THE_BODY = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 _MAY_BE_THE_CLOCK = _ABOUT_THE_SINK | {HTTPStatus.BAD_REQUEST}
 _UNSHOWABLE = re.compile(r"[^\x20-\x7e]+")
@@ -35,11 +43,11 @@ class Judge:
     """Judges the answers to one sink's deliveries, one after the other."""
 
     schedule: Schedule
-    secrets: Sequence[str] = field(repr=False)
+    secrets: Sequence[Secret] = field(repr=False)
     """What must not show in a reason, whatever a receiver sends back."""
 
     _refused: dict[str, int] = field(factory=dict, init=False)
-    """The deliveries answered with 401, 403 or 404 since one was taken, and their events."""
+    """The deliveries refused for the sink's sake since one was taken, and their events."""
 
     def answered(self, answer: HttpResponse, delivery: Delivery, now: datetime) -> Failure | None:
         """Return what *answer*, arrived at *now* by the receiver's clock, asks for; None: done."""
@@ -117,8 +125,8 @@ class Judge:
 
     def _excerpt(self, body: bytes) -> str:
         text = body[: 16 * EXCERPT].decode("utf-8", "replace")
-        for secret in sorted(self.secrets, key=len, reverse=True):
-            text = text.replace(secret, "[redacted]")
+        for secret in sorted(self.secrets, key=lambda each: len(each.reveal()), reverse=True):
+            text = secret.scrub(text)
         text = _UNSHOWABLE.sub(" ", text).strip()
         return f": {text[:EXCERPT]}{'…' if len(text) > EXCERPT else ''}" if text else ""
 

@@ -52,6 +52,7 @@ async def test_a_client_shows_no_key_and_no_query(http: Http) -> None:
         ("ftp://api.test", "https://"),
         ("https://", "name a host"),
         ("https://api.test:port", "cannot be read"),
+        ("https://[", "cannot be read"),
         ("https://cnry:cnry@api.test", "user name"),
         ("https://@api.test", "user name"),
         ("http://a@127.0.0.1:80@evil.test/", "user name"),
@@ -110,6 +111,25 @@ async def test_a_key_sent_in_clear_is_warned_about_once(
     assert ("travels unencrypted" in caplog.text) is warns
     assert len(caplog.records) == warns
     assert not leaks(caplog.text)
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "warned"),
+    [
+        ("https://api.test", "seven77", True),
+        ("https://api.test", "eight888", False),
+        ("https://api.test", "", False),
+        ("http://127.0.0.1:1", "seven77", False),
+    ],
+)
+async def test_a_key_too_short_to_be_kept_out_of_a_log_is_warned_about(
+    http: Http, caplog: pytest.LogCaptureFixture, url: str, key: str, warned: bool
+) -> None:
+    http.client(url, auth=ApiKey("X-API-Key", Secret(key, origin="environment variable KEY")))
+
+    says = "the key from environment variable KEY has fewer than 8 characters"
+    assert (says in caplog.text) is warned
+    assert not key or key not in caplog.text
 
 
 async def test_plain_http_makes_no_tls_context(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,16 +1,19 @@
+import base64
 import copy
 import json
 import logging
 import pickle
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
 from attrs import frozen
 
 from levada import ApiKey, ConfigError, Secret
-from levada.secret import scrub
+from levada.secret import scrub, scrub_known
 
 VALUE = "s3cr3t-value"
 
@@ -186,3 +189,87 @@ def test_scrubbing_replaces_the_longest_first() -> None:
     secrets = [Secret("abc"), Secret("abcdef"), Secret("")]
 
     assert scrub("abcdef abc ab", secrets) == "[redacted] [redacted] ab"
+
+
+ODD = 'cnry/1+2"3\\4=5 é'
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        str,
+        repr,
+        ascii,
+        json.dumps,
+        lambda value: json.dumps(value, ensure_ascii=False),
+        lambda value: json.dumps(value).replace("/", r"\/"),
+        quote,
+        lambda value: quote(value, safe=""),
+        quote_plus,
+        lambda value: re.sub("%..", lambda found: found[0].lower(), quote(value, safe="")),
+        lambda value: base64.b64encode(value.encode()).decode(),
+        lambda value: base64.urlsafe_b64encode(value.encode()).decode().rstrip("="),
+        lambda value: base64.b64encode(f"x:{value}".encode()).decode(),
+        lambda value: base64.b64encode(f"me:{value}:more".encode()).decode(),
+    ],
+    ids=[
+        "raw",
+        "repr",
+        "ascii",
+        "JSON",
+        "JSON in UTF-8",
+        "JSON as PHP writes it",
+        "path",
+        "URL",
+        "form",
+        "lower-case URL",
+        "Base64",
+        "URL-safe Base64",
+        "Basic",
+        "within Base64",
+    ],
+)
+def test_scrubbing_knows_how_programs_write_a_value(form: Callable[[str], str]) -> None:
+    text = f"before {form(ODD)} after"
+
+    scrubbed = Secret(ODD).scrub(text)
+
+    assert "[redacted]" in scrubbed
+    assert form(ODD) not in scrubbed
+    assert scrubbed.startswith("before ")
+    assert scrubbed.endswith(" after")
+
+
+def test_the_value_before_the_rotation_is_scrubbed_too(tmp_path: Path) -> None:
+    path = private(tmp_path / "key", b"old-value")
+    secret = Secret.file(path)
+    path.write_bytes(b"new-value")
+
+    secret.reload()
+
+    assert secret.scrub("old-value new-value") == "[redacted] [redacted]"
+    assert scrub_known("old-value new-value") == "[redacted] [redacted]"
+
+
+def test_every_secret_there_is_gets_scrubbed_and_none_that_has_gone() -> None:
+    here, gone = Secret("cnry-is-here"), Secret("cnry-is-gone")
+    del gone
+
+    assert scrub_known("cnry-is-here cnry-is-gone") == "[redacted] cnry-is-gone"
+    assert here.reveal() == "cnry-is-here"
+
+
+def test_a_short_secret_does_not_eat_words() -> None:
+    short = Secret("sandbox")
+
+    assert scrub_known("the sandbox says") == "the sandbox says"
+    assert short.scrub("the sandbox says") == "the [redacted] says"
+
+
+def test_a_value_that_is_no_utf8_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACME_KEY", "\udcff-first")
+    secret = Secret.env("ACME_KEY")
+    monkeypatch.setenv("ACME_KEY", "\udcff-second")
+
+    assert secret.reload()
+    assert secret != Secret("\udcff-first")

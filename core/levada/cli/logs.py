@@ -37,7 +37,7 @@ class _Handler(logging.Handler):
             self.handleError(record)
 
     def _text(self, record: logging.LogRecord) -> str:
-        message, level = safe(record.getMessage()), record.levelname.lower()
+        message, level = safe(_scrubbed(record.getMessage())), record.levelname.lower()
         if self._console.is_terminal:
             return f"{level}: {message}"
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
@@ -46,7 +46,14 @@ class _Handler(logging.Handler):
     def _traceback(self, record: logging.LogRecord) -> list[str]:
         if not record.exc_info or not is_debugging():
             return []
-        return logging.Formatter().formatException(record.exc_info).splitlines()
+        return _scrubbed(logging.Formatter().formatException(record.exc_info)).splitlines()
+
+
+def _scrubbed(text: str) -> str:
+    """Take secrets out of what was logged: a third party may have put one into its message."""
+    from levada.secret import scrub_known  # not at the top: it would make `levada --help` slow
+
+    return scrub_known(text)
 
 
 def _style(level: int) -> dict[str, object]:

@@ -93,12 +93,12 @@ def _parse(base_url: str) -> httpx.URL:
     if "\\" in base_url or not base_url.isprintable() or " " in base_url:
         raise ConfigError("a URL holds a backslash, a space or a control character")
     try:
-        url = httpx.URL(base_url)
+        url, netloc = httpx.URL(base_url), urlsplit(base_url).netloc
     except (httpx.InvalidURL, ValueError):
         raise ConfigError("a URL cannot be read; it looks like https://api.example.com") from None
     if url.scheme not in {"http", "https"}:
         raise ConfigError("a URL must begin with https:// or http://")
-    if url.userinfo or "@" in urlsplit(base_url).netloc:
+    if url.userinfo or "@" in netloc:
         raise ConfigError(f"the URL of {_origin(url)} holds a user name or password; take it out")
     return url
 

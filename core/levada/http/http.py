@@ -15,7 +15,7 @@ from levada.http.budget import Budget
 from levada.http.client import Client, Limits
 from levada.http.clock import Clock
 from levada.http.slots import Slots
-from levada.secret import ApiKey
+from levada.secret import FINDABLE, ApiKey
 
 log: logging.Logger = logging.getLogger("levada.http")
 
@@ -91,7 +91,7 @@ class Http:
                 clock=self._clock,
                 budget_of=partial(self._budget, address.origin, share, limit),
             )
-            _warn_if_readable(address, auth)
+            _warn_about(address, auth)
         return self._clients[key]
 
     async def aclose(self) -> None:
@@ -145,6 +145,16 @@ def _why(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def _warn_if_readable(address: Address, auth: ApiKey | None) -> None:
-    if auth and not address.secure and not address.loopback:
+def _warn_about(address: Address, auth: ApiKey | None) -> None:
+    if auth is None or address.loopback:
+        return
+    if not address.secure:
         log.warning("%s: the %s header travels unencrypted; use https", address.origin, auth.header)
+    if 0 < len(auth.secret.reveal()) < FINDABLE:
+        log.warning(
+            "%s: the key from %s has fewer than %d characters: where a log line shows it, "
+            "it cannot be told from a word",
+            address.origin,
+            auth.secret.origin,
+            FINDABLE,
+        )
