@@ -45,5 +45,6 @@ class StevoraTale(Tale):
         """Come to the end, and plan a retry if there is to be one."""
         self.world.end(self.id, self.outcome, **when)
         if self.outcome == "FAILED" and self.events_of_retry and self.world.present is not None:
-            self.outcome, self.left = "COMPLETED", self.events_of_retry
+            self.outcome = "COMPLETED"
+            self.left: int = self.events_of_retry
             self.plan_next(self.world.present + self.wait(), self.burst)
