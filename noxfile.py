@@ -75,11 +75,12 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests and the examples in the documentation; arguments go to pytest."""
     session.install(".", *group("tests"))
+    pytest = ("pytest", "-n", "auto", *session.posargs)
     if session.python != PYTHONS[0]:  # one report is enough, and measuring takes half as long again
-        session.run("pytest", *session.posargs)
+        session.run(*pytest)
         return
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", *pytest)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
@@ -112,4 +113,6 @@ def package(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Run the installed command against vendors that break, lie and hang; takes minutes."""
     session.install(".", *group("tests"))
-    session.run("pytest", "-m", "faults or not faults", "tests/faults", *session.posargs)
+    session.run(
+        "pytest", "-m", "faults or not faults", "tests/faults", "-n", "auto", *session.posargs
+    )

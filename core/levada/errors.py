@@ -174,7 +174,15 @@ class Closed(Failure):
 
 
 class Gone(Failure):
-    """A partition no longer exists upstream: it is closed, the others go on."""
+    """A partition no longer exists upstream: it is closed, the others go on.
+
+    `listed` says that a list still shows it as going on. Then it is not closed, but read again on
+    every pass until it is there, or the list does not show it any more.
+    """
+
+    def __init__(self, reason: str, *, listed: bool = False) -> None:
+        self.listed = listed
+        super().__init__(reason)
 
 
 class Fatal(Failure):

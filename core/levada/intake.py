@@ -230,7 +230,7 @@ class Intake:
             await self._write(self._state.settle(learnt, self._stage(learnt)))
             self._failures_in_a_row = 0
         except Gone as gone:
-            await self._gone(partition, tracked, str(gone))
+            await self._gone(partition, tracked, gone)
         except Fatal as fatal:
             raise SourceError(self.setup.name, str(fatal)) from fatal
         except Failure as failure:
@@ -241,17 +241,25 @@ class Intake:
             log.debug("read failed", exc_info=True)
             await self._failed(partition, f"{type(error).__name__} in the plugin")
 
-    async def _gone(self, partition: Partition, tracked: Tracked | None, reason: str) -> None:
+    async def _gone(self, partition: Partition, tracked: Tracked | None, gone: Gone) -> None:
         """Close a partition that is not there, but look once more after the linger.
 
         A 404 may pass: a copy of the vendor's database that lags behind, a row being moved.
         """
-        if tracked is not None and tracked.stage in {"lingering", "gone"}:
-            await self._write(self._state.settle(partition, "gone"))
-            return
-        self._ctx.report("partition.gone", partition=partition.key, reason=reason)
-        again = evolve(partition, changed=self._ctx.now())
-        await self._write(self._state.settle(again, "lingering"))
+        if tracked is None or tracked.stage != "gone":
+            self._ctx.report("partition.gone", partition=partition.key, reason=str(gone))
+        if gone.listed:
+            settled = self._state.settle(evolve(partition, version=None), "open")
+        elif tracked is not None and self._was_waited_for(partition, tracked):
+            settled = self._state.settle(partition, "gone")
+        else:
+            again = evolve(partition, changed=self._ctx.now())
+            settled = self._state.settle(again, "lingering")
+        await self._write(settled)
+
+    def _was_waited_for(self, partition: Partition, tracked: Tracked) -> bool:
+        is_unchanged = bool(tracked.partition.version == partition.version)
+        return tracked.stage == "gone" or (tracked.stage == "lingering" and is_unchanged)
 
     async def _failed(self, partition: Partition, reason: str) -> None:
         """Track the partition as unread, so that it is read again and holds no checkpoint back."""

@@ -18,7 +18,7 @@ from levada.host import Host
 from levada.intake import Intake
 from levada.journal.record import Record, Taken, recorded
 from levada.setup import Settings, SourceSetup
-from levada.state import Stage, Tracked
+from levada.state import CLOSED, Stage, Tracked
 
 UNKNOWN: Final = "?"
 
@@ -159,7 +159,7 @@ def _compare(inventory: _Inventory, record: Record, verdict: Verdict, since: dat
             _not_taken(shown, recent, newest, verdict)
             continue
         absent = _absent(shown, recent, taken)
-        is_read = taken.version is not None and taken.version == shown.partition.version
+        is_read = taken.stage in CLOSED or taken.version == shown.partition.version is not None
         (verdict.missing if is_read else verdict.unread).extend(absent)
         verdict.extra.extend(_extra(key, shown, taken, since))
     for key in record.keys_since(since) - inventory.shown.keys():

@@ -50,7 +50,7 @@ class Discovery:
         project     the id of the project, once it was shown
         missing     routes that were not there, see `Capabilities`
         workflows   what is remembered of each, see `Look`
-        given       of the executions that were asked for by id, those that were looked up
+        over        the executions that were asked for by id, and whether each was read to its end
     """
 
     scope: Scope
@@ -62,10 +62,13 @@ class Discovery:
     tracked: Mapping[str, Partition] = field(init=False)
     """What was open, or lingered, when the pass began."""
 
+    _over: dict[str, bool] = field(init=False)
     _began: datetime | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         self.tracked = self.ctx.open_partitions
+        over: dict[str, bool] = self.position.get("over", {})
+        self._over = {key: over.get(key, False) for key in self.scope.executions}
 
     async def partitions(self) -> AsyncIterator[Partition | Checkpoint]:
         """Yield what may have something new, then the checkpoint."""
@@ -103,15 +106,18 @@ class Discovery:
 
         One of which nothing was ever read may only not be there yet.
         """
-        looked_up = set(self.position.get("given", []))
-        wanted = dict.fromkeys(self.scope.executions)
-        for key in wanted:
+        for key, is_over in self._over.items():
             if key in self.tracked:
                 yield unconfirmed(self.tracked[key])
-            elif key not in looked_up or not self.ctx.count(key):
+            elif not is_over or not self.ctx.count(key):
                 yield self.executions.bare(key)
-        missing = self.capabilities.missing
-        yield Checkpoint({"given": list(wanted), "missing": missing})
+        # Reads may add to both until they are stored.
+        yield Checkpoint({"over": self._over, "missing": self.capabilities.missing})
+
+    def note_over(self, key: str) -> None:
+        """Note that an execution was read to its end, if it was asked for by id."""
+        if key in self._over:
+            self._over[key] = True
 
     async def _survey(self) -> tuple[str | None, Sequence[WorkflowRow]]:
         """Return the project's id, as far as it is known, and the workflows to look at."""

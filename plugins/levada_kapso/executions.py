@@ -67,6 +67,12 @@ def is_unconfirmed(partition: Partition) -> bool:
     return bool(memo.get("unconfirmed")) or not memo
 
 
+def is_listed_open(partition: Partition) -> bool:
+    """Whether the list of its workflow shows an execution as going on."""
+    is_listed = workflow_of(partition) is not None and not is_unconfirmed(partition)
+    return is_listed and not partition.final
+
+
 def ended(partition: Partition, end: Event) -> Partition:
     """Return an execution of which an event says that it is over."""
     changed = latest(partition.changed, end.time)

@@ -41,6 +41,7 @@ from levada_kapso.executions import (
     ENDS,
     Executions,
     ended,
+    is_listed_open,
     is_unconfirmed,
     latest,
     workflow_of,
@@ -229,9 +230,12 @@ class Reading:
         """Yield page after page, newest event first, and whether there are more."""
         kapso, key = self._kapso, self._partition.key
         async with aclosing(kapso.client.events(key, limit=kapso.terms.page_size)) as pages:
-            async for page in pages:
-                rows = kapso.events_of(page.data[::-1], self._partition)
-                yield rows[::-1], page.next_query() is not None
+            try:
+                async for page in pages:
+                    rows = kapso.events_of(page.data[::-1], self._partition)
+                    yield rows[::-1], page.next_query() is not None
+            except Gone as gone:
+                raise Gone(str(gone), listed=is_listed_open(self._partition)) from gone
 
     async def _of_pages(
         self, rows: Rows, walk: AsyncGenerator[tuple[Rows, bool], None]
@@ -289,10 +293,11 @@ class Reading:
     @property
     def _is_last_look(self) -> bool:
         """Whether the execution is over and the linger too, after it was read before."""
-        return not self._is_first and not self._was_over and self._is_over
+        return not self._is_first and not self._was_over and self.is_over
 
     @property
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
+        """Whether the execution is over, as far as is known, and the linger too."""
         partition = self._learnt or self._partition
         if not partition.final:
             return False
@@ -319,7 +324,7 @@ class Reading:
     async def _fresh(self, events: Sequence[Event]) -> list[Event]:
         """Return the events that were not read before and need not be held, and note the newest."""
         hold, now = self._kapso.terms.hold, self._kapso.client.http.now()
-        if hold and not self._is_over:
+        if hold and not self.is_over:
             ripe = [event for event in events if event.time <= now - hold]
             self._holds = self._holds or len(ripe) < len(events)
             events = ripe
@@ -337,7 +342,7 @@ class Reading:
         """
         newest = self._newest_seen
         shown = min(newest, self._kapso.client.http.now()).isoformat() if newest else None
-        return {"newest": shown, "over": True} if self._is_over else {"newest": shown}
+        return {"newest": shown, "over": True} if self.is_over else {"newest": shown}
 
     @property
     def _outcome(self) -> Partition | None:

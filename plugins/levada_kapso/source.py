@@ -116,5 +116,8 @@ class KapsoSource(Source):
             is_forgotten=self._discovery.is_forgotten if self._discovery else lambda _: False,
             reported=self._reported,
         )
-        async for batch in Reading(kapso, partition, position).batches():
+        reading = Reading(kapso, partition, position)
+        async for batch in reading.batches():
             yield batch
+        if self._discovery and reading.is_over:
+            self._discovery.note_over(partition.key)

@@ -81,19 +81,24 @@ class Discovery:
     # ── the runs that were given by id ──────────────────────────────────────────────────────────
 
     def _given(self) -> Iterator[Partition]:
-        """Yield them, but for those that were read and are not open any more: they have ended.
+        """Yield them, but for those that were read to their end.
 
         One of which nothing was ever read may only not be there yet.
         """
-        now, known = self._client.http.now(), set(self._survey.given)
-        self._survey.given = list(dict.fromkeys(self._scope.runs))
-        for key in self._survey.given:
+        now, over = self._client.http.now(), self._survey.over
+        self._survey.over = over = {key: over.get(key, False) for key in self._scope.runs}
+        for key, is_over in over.items():
             run = self.open.get(key)
-            if run is None and (key not in known or not self._ctx.count(key)):
+            if run is None and (not is_over or not self._ctx.count(key)):
                 yield self._bare(key)
             elif run is not None and not run.final:  # else it only lingers
                 is_failed = status_of(run) == FAILED
                 yield runs.scheduled(run, now) if is_failed else runs.unconfirmed(run)
+
+    def note_over(self, key: str) -> None:
+        """Note that a run was read to its end, if it was asked for by id."""
+        if key in self._survey.over:
+            self._survey.over[key] = True
 
     def _bare(self, key: str) -> Partition:
         return Partition(key, uri=self._uri(key))

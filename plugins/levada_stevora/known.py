@@ -68,8 +68,9 @@ class Survey:
     settled: datetime | None = None
     """Closed runs created before are forgotten."""
 
-    given: list[str] = field(factory=list)
-    """Those of the option `runs` that were read; what is not open of them is closed."""
+    over: dict[str, bool] = field(factory=dict)
+    """Those of the option `runs`, and whether each was read to its end. As it is part of the
+    position, what reads add counts until that is stored."""
 
     @classmethod
     def of(cls, position: Json) -> "Survey":

@@ -74,6 +74,8 @@ class Reading:
         self._unseen = 0  # on the latest page
         self._has_news = False
         self._end = runs.End()
+        self.is_over = False
+        """Whether nothing will come any more; False until the read has come to its end."""
 
     def _page_to_begin_at(self) -> int:
         """Return the page of the last known event; of a run that is over, the one before it.
@@ -96,6 +98,7 @@ class Reading:
                     self._kept = batch.position or self._kept
                     yield batch
         learnt = self._learn()
+        self.is_over = learnt.final
         if self._now.position != self._kept or learnt != self._run:
             yield Batch((), position=self._now.position, partition=learnt)
 
@@ -117,7 +120,7 @@ class Reading:
         Stevora does not say what follows the last page: a 404 there may mean that page alone.
         """
         try:
-            page = await self._client.events(self._run.key, number)
+            page = await self._fetch(number)
         except Gone as gone:
             if number == 1:
                 raise
@@ -130,6 +133,12 @@ class Reading:
             self._least = min(self._least or page.total, page.total)
         return page
 
+    async def _fetch(self, number: int) -> Rows:
+        try:
+            return await self._client.events(self._run.key, number)
+        except Gone as gone:
+            raise Gone(str(gone), listed=runs.is_listed_open(self._run)) from gone
+
     # ── a list that has become shorter ──────────────────────────────────────────────────────────
 
     async def _checked(self) -> AsyncIterator[Batch]:
@@ -140,7 +149,7 @@ class Reading:
             return
         if self._seen and not self._is_shorter(self._total):
             return
-        page = await self._client.events(self._run.key, 1)
+        page = await self._fetch(1)
         if page.total is not None and not self._is_shorter(page.total):
             if not self._seen:
                 raise Retry(

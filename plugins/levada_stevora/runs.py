@@ -55,6 +55,11 @@ def status_of(run: Partition) -> str | None:
     return run.memo.get("status") if run.memo else None
 
 
+def is_listed_open(run: Partition) -> bool:
+    """Whether a list shows a run as going on: one that failed is looked at without a list."""
+    return not run.final and status_of(run) not in {None, FAILED}
+
+
 def unconfirmed(run: Partition) -> Partition:
     """Return a run whose status is not known any more: it is read, and its events may tell."""
     return evolve(run, version=None, final=False, memo={"status": None})

@@ -1,6 +1,6 @@
 """The event source `stevora`."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 
 from attrs import define, field, validators
 
@@ -51,7 +51,7 @@ class StevoraSource(Source):
     )
 
     _client: StevoraClient = field(init=False)
-    _open: Mapping[str, Partition] | None = field(init=False, default=None)
+    _discovery: Discovery | None = field(init=False, default=None)
     _unknown: set[str] = field(init=False, factory=set)
 
     def identity(self) -> str:
@@ -69,8 +69,7 @@ class StevoraSource(Source):
     ) -> AsyncIterator[Partition | Checkpoint]:
         """Yield what may have something new; see `levada_stevora.discovery`."""
         scope = Scope(self.runs, list(dict.fromkeys(self.definitions)))
-        discovery = Discovery(self._client, scope, Survey.of(position), ctx)
-        self._open = discovery.open
+        self._discovery = discovery = Discovery(self._client, scope, Survey.of(position), ctx)
         async for each in discovery.partitions():
             yield each
 
@@ -78,12 +77,15 @@ class StevoraSource(Source):
         self, partition: Partition, position: Json, ctx: SourceContext
     ) -> AsyncIterator[Batch]:
         """Yield what is new in a run; see `levada_stevora.reading`."""
-        tracked = ctx.open_partitions if self._open is None else self._open
+        discovery = self._discovery
+        tracked = discovery.open if discovery else ctx.open_partitions
         is_closed = partition.key not in tracked
         reading = Reading(self._client, partition, position, ctx, is_closed=is_closed)
         async for batch in reading.batches():
             self._report_unknown(batch.events, ctx)
             yield batch
+        if discovery and reading.is_over:
+            discovery.note_over(partition.key)
 
     def _report_unknown(self, events: Iterable[Event], ctx: SourceContext) -> None:
         for name in {event.type for event in events if event.kind is None} - self._unknown:

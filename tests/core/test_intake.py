@@ -255,6 +255,37 @@ async def test_a_run_that_was_gone_for_a_moment_is_read_to_its_end(
     assert kept(journal)["a"] == ids(1, 30)
 
 
+async def test_a_run_that_a_list_still_shows_is_read_in_every_pass(
+    start: Start, journal: Journal
+) -> None:
+    source = gone_run(timedelta(0))
+    source.failures["a"] = [Gone("404", listed=True)] * 4
+    intake = await start(source)
+
+    for _ in range(6):
+        await intake.run()
+
+    assert kept(journal)["a"] == ids(1, 30)
+    assert [key for key, _ in source.positions if key == "a"] == ["a"] * 5
+
+
+async def test_a_run_that_changed_while_it_was_gone_gets_another_look(
+    start: Start, journal: Journal
+) -> None:
+    source = gone_run(timedelta(hours=1))
+    b = Partition("b", version=1, final=True)
+    shown = [Partition("a", version=n, final=n > 1) for n in (1, 2)]
+    source.found = [[shown[0], b], [shown[1], b], [b]]
+    intake = await start(source)
+    await intake.run()
+    await intake.run()
+
+    source.linger = timedelta(0)
+    await intake.run()
+
+    assert kept(journal)["a"] == ids(1, 30)
+
+
 async def test_a_hinted_run_is_read_whatever_its_version(start: Start, journal: Journal) -> None:
     run = Partition("a", version=1, final=True)
     source = ScriptedSource(runs={"a": events(1, 3, "a")}, found=[[run]])

@@ -110,6 +110,17 @@ def test_an_event_that_the_next_run_will_read_is_not_missing(desk: Desk, sandbox
     assert found["missing"] == []
 
 
+def test_an_event_of_an_execution_that_is_closed_is_missing(desk: Desk, sandbox: Sandbox) -> None:
+    world = sandbox.kapso.world
+    done = next(each for each in world.executions.values() if each.is_final)
+    late = world.add_event(done.id, "afterthought")
+
+    found = verdict(desk, code=6)
+
+    assert [each["id"] for each in found["missing"]] == [late.id]
+    assert found["unread"] == []
+
+
 def test_what_the_vendor_has_deleted_is_extra(desk: Desk, sandbox: Sandbox) -> None:
     gone = sandbox.kapso.world.open_executions[0]
     events = {each.id for each in gone.events}

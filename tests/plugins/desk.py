@@ -1,11 +1,12 @@
 """Where the tests of a source sit: a host in memory, and servers that answer as told."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from datetime import timedelta
 
+import pytest
 from attrs import define, field
 
 from levada import Batch, Checkpoint, Event, Json, Partition, Source
@@ -88,3 +89,19 @@ class Odd(Server):
 
     async def respond(self, request: RecordedRequest) -> Response:
         return self.answer(request)
+
+
+@contextmanager
+def not_found(server: Server, key: str) -> Iterator[None]:
+    """Let *server* answer 404 to whatever is asked of *key* itself; lists go on to show it."""
+    kind = type(server)
+    respond = kind.respond
+
+    async def answer(self: Server, request: RecordedRequest) -> Response:
+        if key in request.segments:
+            return Response(404, b'{"error": "Not found"}', {"Content-Type": "application/json"})
+        return await respond(self, request)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "respond", answer)
+        yield

@@ -243,6 +243,6 @@ def _balance(connection: sqlite3.Connection, sink: str) -> None:
         " + (SELECT coalesce(sum(json_extract(pair.value, '$[1]')"
         " - json_extract(pair.value, '$[0]') + 1), 0)"
         " FROM delivery, json_each(delivery.members) AS pair WHERE delivery.sink = sink.name)"
-        " AS known FROM sink WHERE name = ?1) WHERE name = ?1",
-        (sink,),
+        " AS known FROM sink WHERE name = ?) WHERE name = ?",
+        (sink, sink),
     )

@@ -38,9 +38,9 @@ def remember(
 def collapse(connection: sqlite3.Connection, row: int) -> None:
     """Keep only the newest `KEPT_IDS` ids of a partition that has closed."""
     connection.execute(
-        "DELETE FROM seen WHERE partition = ?1 AND seq <= (SELECT seq FROM seen"
-        " WHERE partition = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)",
-        (row, KEPT_IDS),
+        "DELETE FROM seen WHERE partition = ? AND seq <= (SELECT seq FROM seen"
+        " WHERE partition = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)",
+        (row, row, KEPT_IDS),
     )
 
 

@@ -166,15 +166,22 @@ async def test_a_given_execution_that_is_not_there_yet_is_asked_for_again() -> N
 
 
 async def test_given_executions_that_are_over_are_not_shown_again() -> None:
-    async with KapsoServer(KapsoWorld()) as kapso, opened(kapso.url, executions=["a", "b"]) as desk:
-        checkpoint = (await desk.discover())[-1]
+    world = KapsoWorld()
+    done, running = world.add_execution(events=3), world.add_execution(events=3)
+    world.end(done.id)
+    given = [done.id, running.id]
+    async with KapsoServer(world) as kapso, opened(kapso.url, executions=given) as desk:
+        *partitions, checkpoint = await desk.discover()
         assert isinstance(checkpoint, Checkpoint)
-        desk.open_partitions = {"b": Partition("b", version=1)}
-        desk.read_ids["a"] = {"e1"}
+        for each in partitions:
+            assert isinstance(each, Partition)
+            await desk.read(each)
+        desk.open_partitions = {running.id: desk.learnt[running.id]}
 
-        *partitions, _ = await desk.discover(checkpoint.position)
+        again, _ = await desk.discover(checkpoint.position)
 
-    assert [(p.key, p.version) for p in partitions if isinstance(p, Partition)] == [("b", None)]
+    assert isinstance(again, Partition)
+    assert (again.key, again.version) == (running.id, None)
 
 
 async def test_without_a_list_of_workflows_they_must_be_given() -> None:

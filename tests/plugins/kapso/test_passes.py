@@ -14,6 +14,7 @@ from attrs import define
 from levada import Secret
 from levada.sandbox import KapsoQuirks, KapsoServer, KapsoWorld, VirtualClock
 from levada_kapso.source import KapsoSource
+from plugins.desk import not_found
 from plugins.follower import Follower, following
 
 MINUTE = timedelta(minutes=1)
@@ -215,6 +216,73 @@ async def test_an_execution_that_closed_reopens_when_its_row_changes(stage: Stag
     await stage.after(MINUTE)
 
     assert stage.complete()
+
+
+async def test_an_execution_that_its_list_shows_is_read_however_long_it_is_not_found(
+    stage: Stage,
+) -> None:
+    await stage.after(MINUTE)
+    running = stage.world.open_executions[0]
+    with not_found(stage.kapso, running.id):
+        for _ in range(5):
+            stage.world.add_event(running.id, "unheard", created_at=stage.clock())
+            made = await stage.after(2 * MINUTE)
+            assert made.count(f"/workflow_executions/{running.id}/events") == 1
+
+    await stage.after(2 * MINUTE)
+
+    assert stage.complete()
+
+
+async def test_an_execution_that_ends_while_it_is_not_found_is_read_to_its_end(
+    stage: Stage,
+) -> None:
+    await stage.after(MINUTE)
+    running = stage.world.open_executions[0]
+    with not_found(stage.kapso, running.id):
+        await stage.after(MINUTE)
+        stage.clock.advance(MINUTE)
+        stage.world.end(running.id, created_at=stage.clock())
+        await stage.after(MINUTE)
+
+    await stage.after(2 * MINUTE)
+
+    assert stage.complete()
+
+
+async def test_an_execution_that_was_deleted_is_looked_at_twice_more(stage: Stage) -> None:
+    await stage.after(MINUTE)
+    await stage.after(2 * MINUTE)
+    deleted = stage.world.open_executions[0].id
+    stage.world.delete(deleted)
+
+    looks = [each for _ in range(5) for each in await stage.after(2 * MINUTE) if deleted in each]
+
+    path = f"/workflow_executions/{deleted}"
+    assert looks == [path, f"{path}/events"] * 2
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_a_given_execution_is_read_however_long_it_is_not_found(
+    stage: Stage, ends: bool
+) -> None:
+    running = stage.world.open_executions[0]
+    stage.follower.make = lambda: KapsoSource(
+        base_url=stage.kapso.url, api_key=Secret("sandbox"), executions=[running.id]
+    )
+    await stage.after(MINUTE)
+    with not_found(stage.kapso, running.id):
+        for _ in range(5):
+            stage.world.add_event(running.id, "unheard", created_at=stage.clock())
+            await stage.after(2 * MINUTE)
+        if ends:
+            stage.world.end(running.id, created_at=stage.clock())
+
+    await stage.after(2 * MINUTE)
+    last = await stage.after(2 * MINUTE)
+
+    assert stage.follower.ids() == [event.id for event in running.events]
+    assert bool(last) is not ends
 
 
 async def test_what_closed_long_ago_is_forgotten_and_never_read_again(stage: Stage) -> None:

@@ -16,6 +16,7 @@ import pytest
 from levada import SourceError
 from levada.sandbox import StevoraQuirks, StevoraWorld
 from levada.sandbox.stevora.data import StevoraRun
+from plugins.desk import not_found
 from plugins.stevora.servers import DAY, HOUR, MINUTE, SECOND, Stage, ids, staged
 
 
@@ -229,7 +230,7 @@ async def test_a_run_that_was_deleted_is_closed(stage: Stage) -> None:
         *("run", "events 1"),  # whether there is such a route at all
         "events 1",
     ]
-    assert stage.follower.reports == {"stevora: partition.gone": 1}
+    assert stage.follower.reports == {"stevora: partition.gone": 2}
 
 
 async def test_an_unknown_status_is_taken_to_go_on(stage: Stage) -> None:
@@ -339,6 +340,20 @@ async def test_late_runs_and_late_events_are_found(stage: Stage) -> None:
     stage.assert_complete()
 
 
+@pytest.mark.parametrize("status", ["RUNNING", "WAITING"])
+async def test_a_run_that_a_list_shows_is_read_however_long_it_is_not_found(
+    stage: Stage, status: str
+) -> None:
+    (run,) = begin(stage, status)
+    with not_found(stage.stevora, run.id):
+        assert reads(await stage.looks(5, 2 * MINUTE)) >= 5
+    assert stage.stages()[run.id] == "open"
+
+    await stage.look(2 * MINUTE)
+
+    assert stage.kept(run.id) == ids(run.events)
+
+
 # ── what was asked for by name ──────────────────────────────────────────────────────────────────
 
 
@@ -355,6 +370,25 @@ async def test_given_runs_are_read_once_a_pass_until_they_have_ended(stage: Stag
     assert await stage.looks(2) == ["events 1"] * 2
     assert {stage.stages()[each.id] for each in (done, waiting)} == {"closed"}
     assert stage.kept(waiting.id) == ids(waiting.events)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_a_given_run_is_read_however_long_it_is_not_found(stage: Stage, ends: bool) -> None:
+    (running,) = begin(stage, "RUNNING")
+    stage.options["runs"] = [running.id]
+    await stage.look()
+    with not_found(stage.stevora, running.id):
+        for _ in range(5):
+            stage.world.add_event(running.id, "UNHEARD", created_at=stage.clock.now)
+            await stage.look(2 * MINUTE)
+        if ends:
+            stage.world.end(running.id, created_at=stage.clock.now)
+
+    await stage.look(2 * MINUTE)
+    last = await stage.look(2 * MINUTE)
+
+    assert stage.kept(running.id) == ids(running.events)
+    assert bool(last) is not ends
 
 
 @pytest.mark.parametrize("stage", [{"same_process": True}], indirect=True)
