@@ -10,10 +10,11 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import msgspec
-from attrs import define, field, frozen
+from attrs import define, field
 
 from levada import ApiKey, Context, Gone, HttpClient, HttpResponse, Rejected, Retry, Secret
 from levada.page import Id, Moment, decode_items, decode_page, error_text, refusal
+from levada_stevora.pages import PageSize, Rows
 
 A = TypeVar("A", bound="Answer")
 
@@ -47,7 +48,7 @@ class EventRow(
 
 
 class Meta(msgspec.Struct, rename="camel"):
-    """What a list says of itself. The size is the one that was used, not the one asked for."""
+    """What a list says of itself. The size should be the one that was used."""
 
     total: int | None = None
     page_size: int | None = None
@@ -72,38 +73,6 @@ class Single(Answer):
     data: msgspec.Raw = NOTHING
 
 
-@frozen
-class Rows:
-    """The rows of a page, and its place in the list."""
-
-    rows: list[msgspec.Raw]
-    total: int | None
-    """How many rows the list has; None: Stevora did not say."""
-
-    number: int
-    size: int
-    """How many rows Stevora puts on a page."""
-
-    @property
-    def offset(self) -> int:
-        """How many rows the list has before these."""
-        return (self.number - 1) * self.size
-
-    @property
-    def is_last(self) -> bool:
-        """Whether nothing follows; a short page alone does not say so.
-
-        A total that is less than what the page shows was counted before, and says nothing.
-        """
-        if not self.rows:
-            return True
-        if self.total is None:
-            return False
-        is_full = len(self.rows) >= self.size
-        is_outdated = self.offset + len(self.rows) > self.total
-        return self.offset + self.size >= self.total and not (is_full and is_outdated)
-
-
 @define
 class StevoraClient:
     """What a workspace's API shows: its runs, one of them, and the events of one.
@@ -116,11 +85,8 @@ class StevoraClient:
     _http: HttpClient
     _api_key: Secret
     _asked: int
-    page_size: int = field(init=False)
-    """How many rows come on a page when nothing else is asked for: as Stevora last showed."""
-
-    def __attrs_post_init__(self) -> None:
-        self.page_size = self._asked
+    _sizes: dict[tuple[str, int], PageSize] = field(init=False, factory=dict)
+    """By the kind of list and the number of rows that are asked for."""
 
     @classmethod
     def connect(
@@ -131,6 +97,14 @@ class StevoraClient:
         http = ctx.http(base_url, auth=ApiKey("X-API-Key", api_key))
         return cls(base_url, http, api_key, page_size)
 
+    def runs_on_a_page(self) -> int:
+        """Return how many runs to expect on a page."""
+        return self._size("runs", self._asked).rows
+
+    def events_on_a_page(self, asked: int | None = None) -> int:
+        """Return how many events to expect on a page when so many are asked for."""
+        return self._size("events", asked or self._asked).rows
+
     @property
     def http(self) -> HttpClient:
         """The HTTP client underneath."""
@@ -140,7 +114,8 @@ class StevoraClient:
         self, page: int, *, status: str | None = None, definition: str | None = None
     ) -> Rows:
         """Fetch a page of the runs, in an order that Stevora does not tell."""
-        return await self._page("/v1/workflow-runs", page, status=status, definitionId=definition)
+        narrowed = {"status": status, "definitionId": definition}
+        return await self._page("/v1/workflow-runs", page, "runs", self._asked, **narrowed)
 
     async def run(self, run_id: str) -> RunRow | None:
         """Fetch a run by itself; None where there is no such run, or no such route."""
@@ -155,10 +130,9 @@ class StevoraClient:
 
     async def events(self, run_id: str, page: int, *, size: int | None = None) -> Rows:
         """Fetch a page of a run's events, which are listed oldest first."""
-        return await self._page(f"{run_path(run_id)}/events", page, size)
+        return await self._page(f"{run_path(run_id)}/events", page, "events", size or self._asked)
 
-    async def _page(self, path: str, number: int, size: int | None = None, **query: Any) -> Rows:
-        asked = size or self._asked
+    async def _page(self, path: str, number: int, kind: str, asked: int, **query: Any) -> Rows:
         response = await self._http.get(path, {"page": number, "pageSize": asked, **query})
         if response.status == HTTPStatus.NOT_FOUND:
             raise Gone(f"404 from {response.place}: {self._said(response)}")
@@ -166,12 +140,17 @@ class StevoraClient:
         if answer.data is None:
             raise self._without_success(response)
         meta = _meta(answer.meta)
-        used = meta.page_size or max(asked, len(answer.data), self.page_size if size is None else 0)
-        if size is None:
-            self.page_size = used
-        if number == 1 and not answer.data and (meta.total or 0) > used:
+        size = self._size(kind, asked).see(number, len(answer.data), meta.page_size, meta.total)
+        if number == 1 and not answer.data and (meta.total or 0) > size:
             raise Retry(f"{response.place} shows nothing, but says that there are {meta.total}")
-        return Rows(answer.data, meta.total, number, used)
+        return Rows(answer.data, meta.total, number, size)
+
+    def _size(self, kind: str, asked: int) -> PageSize:
+        if (kind, asked) not in self._sizes:
+            usual = self._sizes.get((kind, self._asked), PageSize(self._asked, self._asked)).rows
+            most = asked if usual >= self._asked else min(asked, usual)
+            self._sizes[kind, asked] = PageSize(asked, most)
+        return self._sizes[kind, asked]
 
     def _decode(self, response: HttpResponse, answer: type[A]) -> A:
         if response.status != HTTPStatus.OK:

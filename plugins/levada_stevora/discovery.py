@@ -111,7 +111,7 @@ class Discovery:
     async def _new(self) -> AsyncIterator[Partition]:
         for definition in self._narrowed():
             listing = self._listing(definition)
-            async for rows in listing.news(self._client.page_size):
+            async for rows in listing.news(self._client.runs_on_a_page()):
                 if definition == ALL and self._are_blind(rows):
                     self._survey.is_blind = True
                     self._lists.clear()
@@ -215,7 +215,7 @@ class Discovery:
         """Yield what the cheaper lists show: the rest of all runs, or those of the statuses."""
         asked = self._asked(statuses)
         open_by_status = Counter(status_of(run) for run in self.open.values())
-        pages = (-(-open_by_status[each] // self._client.page_size) for each in asked)
+        pages = (-(-open_by_status[each] // self._client.runs_on_a_page()) for each in asked)
         if sum(len(each.left) for each in self._lists.values()) <= sum(max(n, 1) for n in pages):
             for name, listing in self._lists.items():
                 async for rows in listing.rest():

@@ -22,9 +22,10 @@ from attrs import frozen
 
 from levada import Gone, Rejected
 from levada.page import decode_items, parse_time
-from levada_stevora.client import Rows, RunRow
+from levada_stevora.client import RunRow
 from levada_stevora.known import Known
 from levada_stevora.order import Order, Sorting
+from levada_stevora.pages import Rows
 
 Fetch: TypeAlias = Callable[[int], Awaitable[Rows]]
 """Fetches the page of a number."""
@@ -140,6 +141,8 @@ class Listing:
             number -= 1
             lowest = await self._sheet(number)
             yield lowest.rows
+        async for rows in self.rest():  # pages are smaller than they were taken to be
+            yield rows
 
     async def _whole(self) -> AsyncIterator[Sequence[RunRow]]:
         """Read all of it, unless it is in no order and has as many runs as before."""

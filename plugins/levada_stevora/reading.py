@@ -21,8 +21,9 @@ from attrs import evolve, frozen
 from levada import Batch, Event, Gone, Json, Partition, Rejected, Retry, SourceContext
 from levada.page import to_events
 from levada_stevora import runs
-from levada_stevora.client import EventRow, Rows, StevoraClient
+from levada_stevora.client import EventRow, StevoraClient
 from levada_stevora.kinds import KINDS
+from levada_stevora.pages import Rows
 from levada_stevora.progress import KEPT, Progress
 from levada_stevora.search import Search
 
@@ -67,7 +68,7 @@ class Reading:
         self._kept = position
         self._total: int | None = None  # the highest, and the lowest, that a page has shown
         self._least: int | None = None
-        self._last = Rows([], None, 1, client.page_size)
+        self._last = Rows([], None, 1, client.events_on_a_page())
         self._seen = set[int]()
         self._yielded = set[int]()  # before the list was read anew
         self._seams: list[int] = []
@@ -82,7 +83,7 @@ class Reading:
 
         There a late event is likeliest, and a second total tells more than one.
         """
-        size, known = self._client.page_size, self._before
+        size, known = self._client.events_on_a_page(), self._before
         page = max(known.count - 1, 0) // size + 1
         return max(page - 1, known.floor // size + 1) if self._run.final else page
 
@@ -92,7 +93,7 @@ class Reading:
         Raises:
             Gone: Stevora does not have the run, or not for this key.
         """
-        for step in (self._onward(self._first), self._checked(), self._hidden()):
+        for step in (self._resumed(), self._checked(), self._hidden()):
             async for batch in step:
                 if batch.events or batch.rejected:
                     self._kept = batch.position or self._kept
@@ -104,15 +105,33 @@ class Reading:
 
     # ── the pages, in order ─────────────────────────────────────────────────────────────────────
 
-    async def _onward(self, number: int) -> AsyncIterator[Batch]:
+    async def _resumed(self) -> AsyncIterator[Batch]:
+        """Read on from the last known event, which the first page may show to be elsewhere.
+
+        It does if pages are smaller than expected; of larger ones that page may not be there.
+        """
+        page = await self._page(self._first)
+        if self._is_elsewhere():
+            page = await self._page(self._first)
+        async for batch in self._onward(page):
+            yield batch
+
+    def _is_elsewhere(self) -> bool:
+        """Tell whether the read should have begun at another page, which is its first from now."""
+        before = self._first
+        if not self._is_whole:
+            self._first = self._page_to_begin_at()
+        return self._first != before
+
+    async def _onward(self, page: Rows | None) -> AsyncIterator[Batch]:
         """Read from a page to the end of the list, as long as pages bring something else."""
-        while (page := await self._page(number)) is not None:
+        while page is not None:
             yield await self._take(page)
             if self._unseen < len(page.rows):
                 self._seams.append(page.offset)
             if page.is_last or not self._unseen:
                 return
-            number += 1
+            page = await self._page(page.number + 1)
 
     async def _page(self, number: int) -> Rows | None:
         """Fetch a page; None where there is none.
@@ -124,7 +143,7 @@ class Reading:
         except Gone as gone:
             if number == 1:
                 raise
-            if self._total is None or (number - 1) * self._client.page_size >= self._total:
+            if self._total is None or (number - 1) * self._client.events_on_a_page() >= self._total:
                 return None
             raise Retry(f"{gone}; but the page before it is there") from gone
         self._last = page
@@ -150,6 +169,11 @@ class Reading:
         if self._seen and not self._is_shorter(self._total):
             return
         page = await self._fetch(1)
+        if not self._seen and self._is_elsewhere():
+            async for batch in self._onward(await self._page(self._first)):
+                yield batch
+            if self._seen and not self._is_shorter(page.total):
+                return
         if page.total is not None and not self._is_shorter(page.total):
             if not self._seen:
                 raise Retry(
@@ -170,16 +194,15 @@ class Reading:
         self._yielded, self._seen, self._seams = self._seen, set(), []
         self._is_whole, self._now = True, Progress()
         self._last, self._total = page, page.total
-        yield await self._take(page)
-        if not page.is_last:
-            async for batch in self._onward(2):
-                yield batch
+        async for batch in self._onward(page):
+            yield batch
 
     async def _tail(self, page: Rows) -> AsyncIterator[Batch]:
         """Read the end of the list, as far back as ids are known, and take the rest for read."""
         floor = max((page.total or 0) - KEPT, 0)
         self._before, self._seen = evolve(self._before, floor=floor), set()
-        async for batch in self._onward(floor // self._client.page_size + 1):
+        number = floor // self._client.events_on_a_page() + 1
+        async for batch in self._onward(await self._page(number)):
             yield batch
         total = self._total or 0
         self._now = Progress(count=total, floor=total)

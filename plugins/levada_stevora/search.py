@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from typing import Final, TypeAlias
 
 from levada import Gone
-from levada_stevora.client import Rows, StevoraClient
+from levada_stevora.client import StevoraClient
+from levada_stevora.pages import Rows
 
 Place: TypeAlias = tuple[int, int | None]
 """The number of a page, and its size; None: as always."""
@@ -39,16 +40,17 @@ class Search:
         *last* is the last page, read just now. *seams* are the offsets of pages with rows that
         were seen before; *count* tells how many rows are known, which grows meanwhile.
         """
-        size, total = self._client.page_size, last.total or 0
-        async for page in self._fetched(around(seams, size)):
+        total = last.total or 0
+        async for page in self._fetched(around(seams, self._client.events_on_a_page())):
             yield page
         shown = len(last.rows) if last.offset > self._floor else 0  # the first lap leaves it out
         for number in range(LAPS):
-            lowest, before = total, count()
+            lowest, before, size = total, count(), self._client.events_on_a_page()
             async for page in self._fetched(self._lap(number, total, size)):
                 shown, lowest = shown + len(page.rows), min(lowest, page.offset)
                 yield page
-            self.is_settled = shown <= count() - lowest
+            has_seen_all = size == self._client.events_on_a_page()  # else pages are smaller
+            self.is_settled = has_seen_all and shown <= count() - lowest
             has_tried_all = number >= len(sizes(size))
             if self.is_settled or (has_tried_all and count() == before):
                 return
@@ -56,11 +58,11 @@ class Search:
 
     def _lap(self, number: int, total: int, size: int) -> Iterator[Place]:
         """Yield all pages backwards, in one size after the other."""
-        first = self._floor // size + 1
         if number == 0:
-            return backwards(first, -(-total // size))
+            return backwards(self._floor // size + 1, -(-total // size))
         other = (size, *sizes(size))[number % 3]
-        return ((page, other) for page in range(-(-total // other), self._floor // other, -1))
+        used = self._client.events_on_a_page(other)
+        return ((page, other) for page in range(-(-total // used), self._floor // used, -1))
 
     async def _fetched(self, places: Iterable[Place]) -> AsyncIterator[Rows]:
         for number, size in places:

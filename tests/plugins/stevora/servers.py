@@ -50,12 +50,23 @@ def says(content: Any = None, *, status: int = 200, body: bytes | None = None) -
 NOT_FOUND = says({"success": False, "error": {"message": "Not found"}}, status=404)
 
 
-def listed(rows: list[Any], **meta: Any) -> Answer:
+USED: dict[str, Callable[[int], int]] = {
+    "7 at most": lambda asked: min(asked, 7),
+    "always 7": lambda _: 7,
+    "always 50": lambda _: 50,
+    "5 more": lambda asked: asked + 5,
+}
+"""The rows that a server puts on a page, if so many are asked for."""
+
+
+def listed(rows: list[Any], *, used: str | None = None, **meta: Any) -> Answer:
     """Serve pages of *rows*, as they are when they are asked for."""
 
     def answer(request: RecordedRequest) -> Response:
         page, size = int(request.query["page"]), int(request.query["pageSize"])
         shown = {"page": page, "pageSize": size, "total": len(rows), **meta}
+        if used is not None:
+            size = USED[used](size)
         data = rows[(page - 1) * size : page * size]
         return says({"success": True, "data": data, "meta": shown})(request)
 

@@ -10,7 +10,8 @@ import pytest
 import levada_stevora
 from levada import Retry, Secret
 from levada.sandbox import RecordedRequest, Response
-from levada_stevora.client import Rows, StevoraClient, normal_url, run_path
+from levada_stevora.client import StevoraClient, normal_url, run_path
+from levada_stevora.pages import Rows
 from levada_stevora.source import StevoraSource
 from plugins.desk import Odd
 from plugins.stevora.servers import opened, says

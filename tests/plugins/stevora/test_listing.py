@@ -10,7 +10,7 @@ from attrs import define, field
 from levada import Checkpoint, Fatal, Json
 from levada.sandbox import RecordedRequest, Response, StevoraServer, StevoraWorld
 from plugins.desk import Desk, Odd
-from plugins.stevora.servers import DAY, NOT_FOUND, asked, keys, listed, opened, says
+from plugins.stevora.servers import DAY, NOT_FOUND, USED, asked, keys, listed, opened, says
 
 T0 = datetime(2026, 3, 2, 9, tzinfo=UTC)
 Order = Literal["newest", "oldest", "none"]
@@ -25,12 +25,16 @@ class Runs:
     off: int = 0
     """So many more the total says there are."""
 
+    used: str | None = None
+    meta: dict[str, Any] = field(factory=dict)
+
     def answer(self, request: RecordedRequest) -> Response:
         numbers = sorted(self.numbers, reverse=self.order == "newest")
         if self.order == "none":
             numbers.sort(key=lambda n: n * 7_919 % 104_729)
         rows = [run(number) for number in numbers]
-        return listed(rows, total=len(rows) + self.off)(request)
+        total = {"total": len(rows) + self.off}
+        return listed(rows, used=self.used, **(total | self.meta))(request)
 
 
 def run(number: int, **more: Any) -> dict[str, Any]:
@@ -152,6 +156,30 @@ async def test_new_runs_are_found_in_few_requests(order: Order, new: int, pages:
 
         assert names(range(100, 100 + new)) <= set(found)
         assert asked(server) == pages
+
+
+@pytest.mark.parametrize(
+    "meta", [{}, {"pageSize": None}, {"pageSize": None, "total": None}], ids=str
+)
+@pytest.mark.parametrize("count", [8, 13, 20, 95])
+@pytest.mark.parametrize("used", USED)
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+async def test_pages_may_be_of_another_size_than_the_server_says(
+    order: Order, used: str, count: int, meta: dict[str, Any]
+) -> None:
+    runs = Runs(order, list(range(count)), used=used, meta=meta)
+    async with Odd(answer=runs.answer) as server:
+        async with opened(server.url, page_size=20) as desk:
+            found, position = await discover(desk)
+            assert set(found) == names(range(count))
+            known = desk.read_ids
+        for new in (1, 3, 17):
+            first = 1_000 * new
+            runs.numbers += range(first, first + new)
+            async with opened(server.url, page_size=20) as desk:
+                desk.read_ids = known
+                found, position = await discover(desk, position)
+                assert names(range(first, first + new)) <= set(found)
 
 
 @pytest.mark.parametrize("order", ["newest", "oldest"])

@@ -12,7 +12,7 @@ from levada.sandbox import RecordedRequest, Response, StevoraQuirks, StevoraServ
 from levada.source import KEPT_IDS
 from levada_stevora import progress
 from plugins.desk import Desk, Odd
-from plugins.stevora.servers import NOT_FOUND, asked, ids, listed, opened, row, says
+from plugins.stevora.servers import NOT_FOUND, USED, asked, ids, listed, opened, row, says
 
 
 def run_of(desk: Desk, key: str) -> Partition:
@@ -130,6 +130,30 @@ async def test_a_server_may_have_pages_of_another_size(size: int, shown: bool) -
         assert await read(desk) == ["e100"]
         assert not shown or asked(server) == [99 // size + 1]
         assert desk.reports == []
+
+
+@pytest.mark.parametrize(
+    "meta", [{}, {"pageSize": None}, {"pageSize": None, "total": None}], ids=str
+)
+@pytest.mark.parametrize("count", [8, 13, 20, 95, 151])
+@pytest.mark.parametrize("used", USED)
+async def test_pages_may_be_of_another_size_than_the_server_says(
+    used: str, count: int, meta: dict[str, Any]
+) -> None:
+    rows = [row(n) for n in range(count)]
+    async with Odd(answer=listed(rows, used=used, **meta)) as server:
+        async with opened(server.url, page_size=20) as desk:
+            assert await read(desk) == names(rows)
+            rows.append(row(count))
+            assert await read(desk) == [f"e{count}"]
+            known, positions = desk.read_ids, desk.positions
+        for new in (1, 3, 17):
+            rows.extend(row(len(rows) + n) for n in range(new))
+            async with opened(server.url, page_size=20) as desk:
+                desk.read_ids, desk.positions = known, positions
+                assert await read(desk) == names(rows)[-new:]
+                assert await read(desk) == []
+                assert desk.reports == []
 
 
 async def test_a_read_goes_on_where_it_was_cut_off() -> None:
