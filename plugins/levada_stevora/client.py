@@ -33,6 +33,8 @@ class RunRow(msgspec.Struct, rename="camel"):
     version: Id | None = None
     created_at: Moment = None
     updated_at: Moment = None
+    completed_at: Moment = None
+    cancelled_at: Moment = None
     failed_at: Moment = None
 
 

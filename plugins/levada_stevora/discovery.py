@@ -9,7 +9,8 @@ itself on the next pass.
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from functools import partial
+from datetime import datetime
+from functools import cached_property, partial
 from typing import Final
 
 from attrs import frozen
@@ -40,6 +41,8 @@ class Discovery:
         self, client: StevoraClient, scope: Scope, survey: Survey, ctx: SourceContext
     ) -> None:
         self.open: Mapping[str, Partition] = ctx.open_partitions
+        self.looked_at = survey.looked_at
+        """When the pass before began, by the vendor's clock; None: this is the first."""
         self._client = client
         self._scope = scope
         self._survey = survey
@@ -65,6 +68,11 @@ class Discovery:
         self._survey.settle(self._client.http.now())
         yield Checkpoint(self._survey.position, settled=self._survey.settled)
 
+    @cached_property
+    def _began(self) -> datetime:
+        """When the pass began, by the vendor's clock: it is known after the first answer."""
+        return self._client.http.now()
+
     async def _listed(self) -> AsyncIterator[Partition]:
         try:
             async for run in self._new():
@@ -73,6 +81,7 @@ class Discovery:
             raise Fatal(f"{gone}; list the ids: runs = [...]") from gone
         async for run in self._going_on():
             yield run
+        self._survey.looked_at = self._began
         for name, listing in self._lists.items():
             self._survey.lists[name] = listing.known
             if listing.is_disordered:
@@ -148,7 +157,6 @@ class Discovery:
 
     def _found(self, rows: Sequence[RunRow], *, is_wanted: bool) -> Iterator[Partition]:
         """Yield the runs on a page, each once, that are wanted and not forgotten."""
-        now = self._client.http.now()
         for row in rows:
             self._survey.meet(row)
             key = str(row.id)
@@ -157,9 +165,14 @@ class Discovery:
                 continue
             self._shown.add(key)
             if is_open or not self._is_forgotten(row):
-                yield runs.of_row(row, uri=self._uri(key), now=now)
+                yield self._shown_as(row)
             elif row.status in ACTIVE:
                 self._ctx.report("run.forgotten", partition=key)
+
+    def _shown_as(self, row: RunRow) -> Partition:
+        key, now = str(row.id), self._client.http.now()
+        run = runs.of_row(row, uri=self._uri(key), now=now)
+        return runs.dated(run, self.open.get(key), self.looked_at, self._began)
 
     def _is_of_scope(self, row: RunRow) -> bool:
         return not self._scope.definitions or str(row.definition_id) in self._scope.definitions
@@ -202,7 +215,7 @@ class Discovery:
             elif key in self._survey.absent or (row := await self._by_itself(key)) is None:
                 absent.append(key)  # the host reads it, or sees that it is gone
             else:
-                yield runs.of_row(row, uri=self._uri(key), now=now)
+                yield self._shown_as(row)
         self._survey.absent = absent
 
     def _hidden(self) -> Mapping[str, Partition]:

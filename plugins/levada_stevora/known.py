@@ -18,6 +18,8 @@ from levada_stevora.order import Order
 
 REMEMBERED: Final = timedelta(days=7)
 
+TIMES: Final = ("looked_at", "newest", "settled")
+
 
 @frozen(kw_only=True)
 class Known:
@@ -62,6 +64,9 @@ class Survey:
     absent: list[str] = field(factory=list)
     """The open runs that no list shows, and that were not there by themselves either."""
 
+    looked_at: datetime | None = None
+    """When the latest pass began, by the vendor's clock."""
+
     newest: datetime | None = None
     """The latest creation of a run."""
 
@@ -77,7 +82,7 @@ class Survey:
         """Return the survey that a position holds; what it has besides is of another version."""
         names = {each.name for each in fields(cls)}
         saved = {name: value for name, value in (position or {}).items() if name in names}
-        for name in ("newest", "settled"):
+        for name in TIMES:
             saved[name] = parse_time(saved.get(name))
         lists = {name: Known(**each) for name, each in saved.pop("lists", {}).items()}
         return cls(lists=lists, **saved)
@@ -86,7 +91,7 @@ class Survey:
     def position(self) -> Json:
         """The survey as a position, without what says nothing."""
         saved = _told(self)
-        saved |= {name: saved[name].isoformat() for name in ("newest", "settled") if name in saved}
+        saved |= {name: saved[name].isoformat() for name in TIMES if name in saved}
         return saved | {"lists": {name: _told(each) for name, each in self.lists.items()}}
 
     def meet(self, row: RunRow) -> None:

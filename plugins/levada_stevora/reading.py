@@ -14,6 +14,7 @@ has to say the same, and what stays off is remembered and not looked into again.
 """
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from typing import Final
 
 from attrs import evolve, frozen
@@ -43,7 +44,10 @@ class Place:
 
 
 class Reading:
-    """One read of one run. It remembers the ids that it sees, some 80 bytes each, and no events."""
+    """One read of one run. It remembers the ids that it sees, some 80 bytes each, and no events.
+
+    *since* is when the pass before began, if that is known.
+    """
 
     def __init__(
         self,
@@ -52,11 +56,13 @@ class Reading:
         position: Json,
         ctx: SourceContext,
         *,
+        since: datetime | None,
         is_closed: bool,
     ) -> None:
         self._client = client
         self._run = run
         self._ctx = ctx
+        self._since = since
         self._had = ctx.count(run.key)
         self._before = Progress.of(position)
         if is_closed and self._had > KEPT:
@@ -296,7 +302,11 @@ class Reading:
 
     def _learn(self) -> Partition:
         found = runs.Finding(
-            self._end.newest, self._end.ended, is_new=self._has_news, is_first=not self._had
+            self._end.newest,
+            self._end.ended,
+            is_new=self._has_news,
+            is_first=not self._had,
+            since=self._since,
         )
         return runs.learnt(self._run, found, self._client.http.now())
 

@@ -36,18 +36,48 @@ ENDS: Final = {
 
 def of_row(row: RunRow, *, uri: str, now: datetime) -> Partition:
     """Return a run as a list shows it."""
-    changed, order = parse_time(row.updated_at), parse_time(row.created_at)
+    order = parse_time(row.created_at)
+    times = (row.updated_at, row.completed_at, row.cancelled_at, row.failed_at)
+    changed = latest(*map(parse_time, times))
     memo = {"status": row.status}
     run = Partition(str(row.id), order=order, changed=changed, uri=uri, memo=memo)
     if row.status in FINAL:
         return _ended(run, row.status)
     shown = [row.version, row.updated_at]
     if row.status == FAILED:
-        failed_at = changed or parse_time(row.failed_at) or order or now
+        failed_at = changed or order or now
         return _failed(run, shown, failed_at, now)
     # Events of a model or a guardrail need not touch the row of the run they happen in.
     is_always_read = row.status == "RUNNING" or shown == [None, None]
     return evolve(run, version=None if is_always_read else [row.status, *shown])
+
+
+def dated(
+    run: Partition, tracked: Partition | None, since: datetime | None, now: datetime
+) -> Partition:
+    """Return a run that is listed as over with the time of its end as the linger counts it.
+
+    It came to it after the pass that began at *since*, and its row may be of another clock.
+    """
+    if status_of(run) not in FINAL:
+        return run
+    if tracked is not None and tracked.version == run.version:
+        return evolve(run, changed=tracked.changed)
+    if tracked is not None and run.changed is None:
+        return evolve(run, changed=now)
+    return _changed(run, run.changed, since, now)
+
+
+def _changed(
+    run: Partition, at: datetime | None, since: datetime | None, now: datetime
+) -> Partition:
+    changed = latest(run.changed, at, since)
+    return evolve(run, changed=min(changed, now) if changed else None)
+
+
+def latest(*times: datetime | None) -> datetime | None:
+    """Return the latest time that is known."""
+    return max(filter(None, times), default=None)
 
 
 def status_of(run: Partition) -> str | None:
@@ -88,6 +118,9 @@ class Finding:
     is_first: bool
     """Whether nothing was known before."""
 
+    since: datetime | None = None
+    """When the pass before began; None: not known, or there was none."""
+
 
 def learnt(run: Partition, found: Finding, now: datetime) -> Partition:
     """Return what is known of a run after a read.
@@ -95,8 +128,8 @@ def learnt(run: Partition, found: Finding, now: datetime) -> Partition:
     A list may have been asked before the last events came, so an end that is new counts as well
     as one of a run of which nothing else is known; and a failed run that goes on was retried.
     """
-    if found.is_new and found.newest is not None and found.newest <= now:
-        run = evolve(run, changed=max(run.changed or found.newest, found.newest))
+    if found.is_new:
+        run = _changed(run, found.newest, None, now)
     status = status_of(run)
     if status in FINAL:
         return run
@@ -110,7 +143,8 @@ def learnt(run: Partition, found: Finding, now: datetime) -> Partition:
 def _to(run: Partition, found: Finding, status: str, now: datetime) -> Partition:
     """Return a run that has come to an end: failed, even once more, counts from then on."""
     if status in FINAL:
-        return _ended(run, status)
+        since = found.since if found.since or found.is_first or not found.is_new else now
+        return _ended(_changed(run, found.newest, since, now), status)
     failed_at = min(found.newest or now, now)
     if status_of(run) != FAILED:
         return _failed(run, [None, None], failed_at, now)

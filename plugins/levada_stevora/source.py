@@ -80,7 +80,8 @@ class StevoraSource(Source):
         discovery = self._discovery
         tracked = discovery.open if discovery else ctx.open_partitions
         is_closed = partition.key not in tracked
-        reading = Reading(self._client, partition, position, ctx, is_closed=is_closed)
+        since = discovery.looked_at if discovery else None
+        reading = Reading(self._client, partition, position, ctx, since=since, is_closed=is_closed)
         async for batch in reading.batches():
             self._report_unknown(batch.events, ctx)
             yield batch

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import timedelta
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -330,6 +330,64 @@ async def test_what_shows_after_the_end_is_found_within_the_linger(stage: Stage)
     stage.assert_complete()
 
 
+TEN_MINUTES: Final = timedelta(minutes=10)
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "WAITING", "new"])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        {"quirks": {"bare_runs": is_bare, "skew": skew}}
+        for is_bare in (False, True)
+        for skew in (timedelta(0), TEN_MINUTES, -TEN_MINUTES)
+    ],
+    indirect=True,
+    ids=lambda given: ", ".join(f"{name} {value}" for name, value in given["quirks"].items()),
+)
+async def test_an_end_lingers_whatever_is_known_of_its_time(stage: Stage, status: str) -> None:
+    begun = begin(stage, status, hidden=False) if status != "new" else []
+    await stage.looks(2)
+    (run,) = begun or begin(stage, "RUNNING", hidden=False)
+    now = stage.clock.now
+    if status == "WAITING":
+        stage.world.end(run.id, created_at=now, visible_at=now + 45 * SECOND)
+    else:
+        stage.world.add_event(run.id, "LATE", created_at=now, visible_at=now + 45 * SECOND)
+        stage.world.end(run.id, created_at=now)
+
+    made = await stage.looks(16)
+
+    assert reads(made) <= 4
+    stage.assert_complete()
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [{"quirks": {"skew": skew}} for skew in (timedelta(0), TEN_MINUTES, -TEN_MINUTES)],
+    indirect=True,
+    ids=str,
+)
+async def test_the_end_of_a_given_run_lingers(stage: Stage) -> None:
+    (run,) = begin(stage, "RUNNING", hidden=False)
+    stage.options["runs"] = [run.id]
+    await stage.looks(2)
+    now = stage.clock.now
+    stage.world.add_event(run.id, "LATE", created_at=now, visible_at=now + 45 * SECOND)
+    stage.world.end(run.id, created_at=now)
+
+    await stage.looks(16)
+
+    assert set(stage.kept(run.id)) == set(ids(run.events))
+    assert await stage.looks(3) == []
+
+
+async def test_old_runs_are_read_once_though_their_rows_have_no_times(stage: Stage) -> None:
+    stage.stevora.quirks.bare_runs = True
+
+    assert reads(await stage.look()) == 80
+    assert reads(await stage.looks(12)) == 0
+
+
 async def test_late_runs_and_late_events_are_found(stage: Stage) -> None:
     await stage.look()
     world, now = stage.world, stage.clock.now
@@ -384,7 +442,7 @@ async def test_a_given_run_is_read_however_long_it_is_not_found(stage: Stage, en
         if ends:
             stage.world.end(running.id, created_at=stage.clock.now)
 
-    await stage.look(2 * MINUTE)
+    await stage.looks(2, 2 * MINUTE)
     last = await stage.look(2 * MINUTE)
 
     assert stage.kept(running.id) == ids(running.events)
