@@ -78,7 +78,7 @@ class Discovery:
             async for run in self._new():
                 yield run
         except Gone as gone:
-            raise Fatal(f"{gone}; list the ids: runs = [...]") from gone
+            raise Fatal(f"{gone}; if base_url is right, list the ids: runs = [...]") from gone
         async for run in self._going_on():
             yield run
         self._survey.looked_at = self._began

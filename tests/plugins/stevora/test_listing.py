@@ -123,7 +123,7 @@ async def test_a_row_that_cannot_be_read_is_reported() -> None:
 
 async def test_without_a_list_of_runs_they_must_be_given() -> None:
     async with Odd(answer=NOT_FOUND) as server, opened(server.url) as desk:
-        with pytest.raises(Fatal, match=r"list the ids: runs = \[\.\.\.\]"):
+        with pytest.raises(Fatal, match=r"if base_url is right, list the ids: runs = \[\.\.\.\]"):
             await desk.discover()
 
 
