@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
 
@@ -33,3 +34,12 @@ pytest_collect_file = Sybil(
     setup=_enter,
     teardown=_leave,
 ).pytest()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked `faults`, unless ``-m`` asks for it."""
+    if "faults" in config.option.markexpr:
+        return
+    slow = [each for each in items if each.get_closest_marker("faults")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [each for each in items if not each.get_closest_marker("faults")]

@@ -111,8 +111,8 @@ def package(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Run the installed command against vendors that break, lie and hang; takes minutes."""
+    """Run the installed command among vendors, sinks and plugins that break; takes minutes."""
     session.install(".", *group("tests"))
-    session.run(
-        "pytest", "-m", "faults or not faults", "tests/faults", "-n", "auto", *session.posargs
-    )
+    pytest = ("pytest", "-n", "auto", "--dist=worksteal", "-m", "faults or not faults")
+    folders = [f"tests/{name}" for name in ("faults", "sink_faults", "plugin_faults")]
+    session.run(*pytest, *folders, *session.posargs)

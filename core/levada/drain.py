@@ -9,6 +9,8 @@ from attrs import define
 from levada._json import Json
 from levada.batch import Delivery
 from levada.brake import Brake
+from levada.calls import LEAVE_S, Calls, Crashed, Stuck
+from levada.contract import Contract, own
 from levada.errors import (
     Closed,
     ConfigError,
@@ -16,7 +18,6 @@ from levada.errors import (
     Failure,
     Fatal,
     LevadaError,
-    PluginError,
     Reject,
     Retry,
     SinkError,
@@ -61,12 +62,16 @@ class Drain:
         self._sink = setup.sink
         self._cursor = cursor
         self._planner = Planner(setup, cursor)
+        self._calls = Calls(setup.sink)
+        self._contract = Contract(self._calls)
         self._ctx = _SinkContext(setup.name, setup.sink, host)
         self._ctx.journal = cursor.journal_uuid
         self._changed = changed
         self._wake = asyncio.Event()
         self._running: dict[asyncio.Task[None], Outstanding] = {}
-        self._brake = Brake(setup.sink.lanes)
+        self._patience_s = host.settings.request_timeout.total_seconds()
+        with self._calls.contained("lanes"):
+            self._brake = Brake(self._contract.lanes(setup.sink.lanes))
         self._crashes = 0
         self._open = False
         self._ready = False
@@ -84,6 +89,11 @@ class Drain:
         return bool(self._running)
 
     @property
+    def busy(self) -> bool:
+        """Whether the sink is at work: a call of ours has not returned."""
+        return self._calls.busy
+
+    @property
     def idle(self) -> bool:
         """Whether the sink takes nothing for now: it is finished, failing or caught up."""
         return self.finished or self.condition == "failing" or self.caught_up
@@ -94,6 +104,12 @@ class Drain:
         if self.condition == "failing":
             return not self.caught_up
         return not self.writing and self._due_s() > 0
+
+    def give_up(self) -> None:
+        """Say that what can only wait is left behind: for this run the sink has failed."""
+        reasons = [each.reason for each in self._planner.waiting if each.attempts]
+        if reasons and self.condition == "active":
+            self._become("failing", reasons[0])
 
     def next_attempt_s(self) -> float:
         """Return how long, as far as is known, until the next attempt; 0 while there is one."""
@@ -134,7 +150,8 @@ class Drain:
     async def open(self) -> None:
         """Open the sink and bring it to where the journal says it is.
 
-        What fails for the moment is tried again by `run()`.
+        What fails for the moment is tried again by `run()`, and so is what takes longer than one
+        HTTP exchange may: while a sink hangs here, nothing of the others has begun.
 
         Raises:
             ConfigError: it cannot work as it is configured.
@@ -145,30 +162,29 @@ class Drain:
             return
         try:
             if not self._open:
-                await self._sink.open(self._ctx)
+                await self._calls.within(self._patience_s, "open", self._ctx)
                 self._open = True
-            held: object = await self._sink.resume(self._cursor.receipt, self._ctx)
+            receipt = self._cursor.receipt
+            held = await self._calls.within(self._patience_s, "resume", receipt, self._ctx)
         except Retry as retry:
             self._fail(Retry(str(retry), after=retry.after, everywhere=True))
         except Failure as failure:
             if not self._open:
                 raise ConfigError(f"sink '{self.setup.name}': {failure}") from failure
             self._stop_for(failure)
-        except Exception as error:
-            call = "resume" if self._open else "open"
-            reason = f"raised {type(error).__name__} from {call}()"
-            raise PluginError(self._sink.name, reason) from error
+        except Stuck as stuck:
+            self._stop_with(stuck)
+        except asyncio.CancelledError:
+            log.warning("sink '%s' did not open; ending without it", self.setup.name)
+            raise
         else:
-            await self._resumed(held)
+            await self._resumed(self._contract.held(held))
 
-    async def _resumed(self, held: object) -> None:
+    async def _resumed(self, held: int | None) -> None:
         self._ready = True
-        if isinstance(held, int):
+        if held is not None:
             await self._cursor.skip_to(held)
             self._planner = Planner(self.setup, self._cursor)
-        elif held is not None:
-            kind = type(held).__name__
-            self._stop_with(PluginError(self._sink.name, f"returned {kind} from resume()"))
 
     async def run(self) -> None:
         """Deliver until the sink is finished or `stop()` is called; then end what is under way."""
@@ -179,6 +195,8 @@ class Drain:
         finally:
             for task in self._running:
                 task.cancel()
+            if self._running:
+                await asyncio.wait(self._running, timeout=LEAVE_S)
             self._changed.set()
 
     async def _deliver(self) -> None:
@@ -210,14 +228,22 @@ class Drain:
         self.wake()
 
     def stop(self) -> None:
-        """Start nothing more."""
+        """Start nothing more, and open nothing."""
         self._stopping = True
+        self._calls.give_up()
         self.wake()
 
     async def close(self) -> None:
         """Close the sink if it was opened."""
         if self._open:
-            await self._sink.close()
+            try:
+                await self._calls.call("close")
+            except Failure as failure:
+                raise SinkError(self.setup.name, str(failure)) from failure
+
+    def blame(self, error: LevadaError | None) -> None:
+        """Keep what `close` raised; None: it did not end. What was delivered stays so."""
+        self.error = self.error or error or self._calls.broken("did not come back from close()")
 
     def _start(self) -> None:
         free = self._brake.lanes - len(self._running)
@@ -247,14 +273,14 @@ class Drain:
 
     async def _attempt(self, delivery: Outstanding) -> None:
         self.tally.attempts += 1
-        parcel = Delivery(delivery.events, attempt=delivery.attempts + 1, format=self._sink.format)
+        events = [own(event) for event in delivery.events]
+        parcel = Delivery(events, attempt=delivery.attempts + 1, format=self._sink.format)
         try:
-            receipt = await self._sink.write(parcel, self._ctx)
+            receipt = await self._calls.call("write", parcel, self._ctx)
         except Failure as failure:
-            await self._failed(delivery, failure)
-        except Exception as error:
-            log.debug("write failed", exc_info=True)
-            await self._crashed(delivery, error)
+            await self._failed(delivery, self._contract.failure(failure, delivery.events))
+        except Crashed as crash:
+            await self._crashed(delivery, crash)
         else:
             await self._done(delivery, receipt, {})
 
@@ -280,20 +306,22 @@ class Drain:
             case _:
                 self._stop_for(failure)
 
-    async def _crashed(self, delivery: Outstanding, error: Exception) -> None:
+    async def _crashed(self, delivery: Outstanding, crash: Crashed) -> None:
         """Take an unexpected exception for a failed attempt, a few times."""
         self._crashes += 1
-        reason = f"raised {type(error).__name__} from write()"
         if self._crashes >= MOST_CRASHES:
-            self._stop_with(PluginError(self._sink.name, reason))
+            self._stop_with(crash)
         else:
-            await self._retry(delivery, Retry(reason))
+            await self._retry(delivery, Retry(crash.reason))
 
     async def _done(
         self, delivery: Outstanding, receipt: Json, reasons: dict[tuple[str, str], str]
     ) -> None:
         """Record an outcome. A sink with receipts gets nothing more before this one is durable."""
-        recorded = asyncio.ensure_future(self._cursor.done(delivery, receipt, reasons))
+        try:
+            recorded = asyncio.ensure_future(self._cursor.done(delivery, receipt, reasons))
+        except (TypeError, ValueError) as error:
+            raise self._contract.no_receipt(receipt) from error
         self._crashes = 0
         self._brake.release()
         self._become("active", "")
@@ -333,7 +361,7 @@ class Drain:
         """Return *error* itself, or what it says of the plugin if it is none of ours."""
         if isinstance(error, LevadaError):
             return error
-        return PluginError(self._sink.name, f"broke the contract: {type(error).__name__}")
+        return self._calls.broken(f"broke the contract: {type(error).__name__}")
 
     def _stop_for(self, failure: Failure) -> None:
         local = isinstance(failure, Fatal) and failure.local

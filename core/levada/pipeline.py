@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from levada.drain import Drain
-from levada.errors import ConfigError, PluginError, SourceError, first_of
+from levada.errors import ConfigError, LevadaError, PluginError, SourceError, first_of
 from levada.host import Host
 from levada.intake import Intake
 from levada.journal import Journal
@@ -35,6 +35,8 @@ class Pipeline:
         self._ending: Ending = "done"
         self._final: Report | None = None
         self._started = time.monotonic()
+        self._stopped_at: float | None = None
+        self._to_close: list[Intake | Drain] = []
         self._changed = asyncio.Event()
         self._stop = asyncio.Event()
         self._limit: int | None = None
@@ -44,6 +46,8 @@ class Pipeline:
     def stop(self) -> None:
         """Ask the run to end: reads are dropped, writes under way end, the rest stays pending."""
         self._ending = "stopped"
+        if self._stopped_at is None:
+            self._stopped_at = time.monotonic()
         self._stop.set()
 
     def hint(self, source: str, partition: str) -> None:
@@ -95,16 +99,21 @@ class Pipeline:
         if not follow:
             self._refuse_live_sources()
         async with self._opened(patient=follow, accept=accept_identity_change) as journal:
-            async with self._draining(journal):
-                readers = [self._read(intake, journal, follow=follow) for intake in self.intakes]
-                enough = [self._enough.wait(), *([] if follow else [self._stalled(journal)])]
-                await self._until(readers, enough)
-                if self._ending == "done":
-                    await self._until([self._deliver()])
+            if not self._stop.is_set():
+                await self._carry(journal, follow=follow)
+            await self._close()
             await journal.prune()
             await journal.note(self._host.diagnostics.take())
             self._final = self.report()
         return self._final
+
+    async def _carry(self, journal: Journal, *, follow: bool) -> None:
+        async with self._draining(journal):
+            readers = [self._read(intake, journal, follow=follow) for intake in self.intakes]
+            enough = [self._enough.wait(), *([] if follow else [self._stalled(journal)])]
+            await self._until(readers, enough)
+            if self._ending == "done":
+                await self._until([self._deliver()])
 
     def _refuse_live_sources(self) -> None:
         live = [each.name for each in self.setup.sources if each.source.live]
@@ -120,17 +129,18 @@ class Pipeline:
             host = self._host
             host.patient = patient
             stack.push_async_callback(host.close)
+            stack.push_async_callback(self._close)
             for sink in self.setup.sinks:
                 cursor = await journal.cursor(sink, accept_identity_change=accept)
                 drain = Drain(sink, cursor, host, self._changed)
-                stack.push_async_callback(drain.close)
-                await drain.open()
-                self.drains.append(drain)
+                self._to_close.append(drain)
+                self.drains.append(drain)  # before it opens: it may be asked for what hangs
+                await self._until([drain.open()])
             journal.warn_of_removed_sinks()
             for source in self.setup.sources:
                 state = await journal.source(source, accept_identity_change=accept)
                 intake = Intake(source, state, host, on_kept=self._kept)
-                stack.push_async_callback(intake.close)
+                self._to_close.append(intake)
                 self.intakes.append(intake)
                 for _, partition in (each for each in self._hints if each[0] == source.name):
                     intake.hint(partition)
@@ -165,7 +175,10 @@ class Pipeline:
         finally:
             for task in (working, *ends):
                 task.cancel()
-            await asyncio.gather(working, *ends, return_exceptions=True)
+            await asyncio.wait((working, *ends), timeout=self._left_s(GRACE))
+            for intake in self.intakes if not working.done() else ():
+                if intake.busy:
+                    log.warning("source '%s' did not end; leaving it behind", intake.setup.name)
 
     async def _read(self, intake: Intake, journal: Journal, *, follow: bool) -> None:
         """Read one source, pass after pass; its failure is its own."""
@@ -180,6 +193,8 @@ class Pipeline:
                 failures += 1
                 passing = isinstance(error, SourceError) and error.retryable
                 if not passing or not (follow or time.monotonic() - began < patience):
+                    if follow:
+                        log.warning("%s; it has stopped", error)
                     return
                 log.warning("%s; trying again", error)
             else:
@@ -225,6 +240,8 @@ class Pipeline:
                 soonest = now + min(drain.next_attempt_s() for drain in behind)
                 if now >= give_up_at or soonest > give_up_at:
                     self._ending = "gave up"
+                    for drain in behind:
+                        drain.give_up()
                     return
             await self._change(give_up_at)
 
@@ -269,13 +286,37 @@ class Pipeline:
 
     async def _end(self, drains: list["asyncio.Task[None]"]) -> None:
         """Give writes under way their time, then cancel what is left and say what it was."""
-        grace_s = GRACE * self.setup.settings.shutdown_timeout.total_seconds()
-        _, late = await asyncio.wait(drains, timeout=grace_s)
+        _, late = await asyncio.wait(drains, timeout=self._left_s(GRACE))
         for task, drain in zip(drains, self.drains, strict=True):
             if task in late:
                 log.warning("sink '%s' did not end its write; cancelling it", drain.setup.name)
                 task.cancel()
-        await asyncio.gather(*drains, return_exceptions=True)
+        await asyncio.wait(drains, timeout=self._left_s(1.0))
+
+    async def _close(self) -> None:
+        """Close what was opened, the last first; each gets its share of the time that is left."""
+        while self._to_close:
+            left_s = self._left_s(1.0) / len(self._to_close)
+            each = self._to_close.pop()
+            if each.busy:  # left behind: `close` comes after the last call, and that is not over
+                continue
+            closing = asyncio.create_task(each.close())
+            await asyncio.wait([closing], timeout=left_s)
+            if not closing.done():
+                closing.cancel()
+                each.blame(None)
+                continue
+            try:
+                closing.result()
+            except LevadaError as error:
+                each.blame(error)
+
+    def _left_s(self, share: float) -> float:
+        """Return how long a stop may still take, up to *share* of its time; all of it if none is."""
+        whole = share * self.setup.settings.shutdown_timeout.total_seconds()
+        if self._stopped_at is None:
+            return whole
+        return max(0.05, self._stopped_at + whole - time.monotonic())
 
 
 async def _together(works: Iterable[Coroutine[Any, Any, object]]) -> None:

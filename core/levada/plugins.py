@@ -139,6 +139,20 @@ class Registry:
         return Offer(entry.name, [_role(cls) for cls in classes], *entry.package)
 
 
+def broken(
+    connector: Connector, reason: str, *, kind: type[PluginError] = PluginError
+) -> PluginError:
+    """Return an error that names the plugin of *connector*, and the distribution it came with."""
+    module = type(connector).__module__.partition(".")[0]
+    for distribution in distributions():
+        with suppress(Exception):
+            for point in distribution.entry_points.select(group="levada", name=connector.name):
+                if point.module.partition(".")[0] == module:
+                    name, version = distribution.name, distribution.version
+                    return kind(connector.name, reason, distribution=name, version=version)
+    return kind(connector.name, reason)
+
+
 @frozen
 class _Entry:
     """An entry point, and the name and version of the distribution it came with."""
@@ -209,12 +223,34 @@ def _load(entry: _Entry, timeout_s: float) -> Sequence[_Class]:
 def _contained(entry: _Entry, timeout_s: float) -> Iterator[None]:
     """Turn whatever the plugin raises into a `PluginError`; what it prints goes to stderr."""
     try:
-        with redirect_stdout(sys.stderr), _time_limit(timeout_s):
+        with redirect_stdout(sys.stderr), _descriptor_1_led_to_stderr(), _time_limit(timeout_s):
             yield
     except (KeyboardInterrupt, PluginError):
         raise
     except BaseException as error:  # noqa: BLE001  # SystemExit and worse must not end the host
         entry.refuse(f"did not load: {_last_line(error)}", error)
+
+
+@contextmanager
+def _descriptor_1_led_to_stderr() -> Iterator[None]:
+    """Catch what goes past `sys.stdout`: a library in C, a program that is started.
+
+    Only where descriptor 1 is what Python prints to: else it is none of our business.
+    """
+    try:
+        saved = os.dup(1) if sys.__stdout__ and sys.__stdout__.fileno() == 1 else None
+    except (OSError, ValueError):  # standard output is closed
+        saved = None
+    if saved is None:
+        yield
+        return
+    try:
+        with suppress(OSError):
+            os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
 
 
 class _ImportTimeout(BaseException):

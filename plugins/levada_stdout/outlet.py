@@ -78,9 +78,11 @@ class Outlet:
         """
         _flush()
         try:
-            saved = os.dup(1)
+            saved = os.dup(1) if sys.__stdout__ else None
         except OSError:
-            raise Fatal("standard output is closed; redirect it to where events shall go") from None
+            saved = None
+        if saved is None:  # where it was closed from the start, 1 may lead anywhere by now
+            raise Fatal("standard output is closed; redirect it to where events shall go")
         is_terminal = os.isatty(saved)
         is_file = stat.S_ISREG(os.fstat(saved).st_mode)
         outlet = cls(_own_terminal(saved) if is_terminal else saved, saved, is_terminal, is_file)

@@ -6,16 +6,22 @@ import os
 import signal
 import stat
 import sys
+import threading
 from collections.abc import Iterable
+
+from attrs import evolve
 
 from levada.cli import logs
 from levada.cli.console import Console
 from levada.cli.progress import Progress
 from levada.cli.signals import Signals
 from levada.cli.text import safe, seconds
+from levada.connector import Connector
 from levada.pipeline import Pipeline
 from levada.report import Report
 from levada.setup import Setup
+
+STANDARD_ERROR = 2
 
 GRACE_S = 1.0
 """What the process gets beyond `shutdown_timeout` to end by itself."""
@@ -38,17 +44,22 @@ def carry(
     Raises:
         ConfigError, StateError: as `Pipeline.run`.
     """
-    run = _Run(setup, console, hints)
-    with Signals(run.stopping, run.late, patience_s=run.patience_s), asyncio.Runner() as runner:
+    _occupy_standard_streams()
+    run = _Run(_stdout_first(setup), console, hints)
+    signals = Signals(run.stopping, run.late, patience_s=run.patience_s)
+    with signals, asyncio.Runner() as runner:
         run.loop = runner.get_loop()
-        return runner.run(
-            run.carry(
-                show=not quiet,
-                follow=follow,
-                limit=limit,
-                accept_identity_change=accept_identity_change,
+        try:
+            return runner.run(
+                run.carry(
+                    show=not quiet,
+                    follow=follow,
+                    limit=limit,
+                    accept_identity_change=accept_identity_change,
+                )
             )
-        )
+        finally:
+            signals.ending()  # what a plugin left behind must not keep the process
 
 
 class _Run:
@@ -79,19 +90,17 @@ class _Run:
 
     def stopping(self, number: signal.Signals) -> None:
         """Ask the pipeline to end; called from the thread of the signals."""
+        if self.loop is not None:
+            self.loop.call_soon_threadsafe(self._pipeline.stop)
         again = "Ctrl-C again ends" if number == signal.SIGINT else "a second signal ends"
         self._console.line(
             f"stopping: finishing what is being written ({again} it at once)."
             " Resume with the same command."
         )
-        if self.loop is not None:
-            self.loop.call_soon_threadsafe(self._pipeline.stop)
 
     def late(self) -> None:
         """Name what does not end; called from the thread of the signals, just before the end."""
-        drains = self._pipeline.drains
-        stuck = [drain.setup.name for drain in drains if drain.writing]
-        what = f"sink {' and '.join(map(repr, stuck))}" if stuck else "a connector"
+        what = " and ".join(self._stuck()) or "a connector"
         self._console.live("")
         self._console.line(
             safe(f"levada: {what} did not end in {seconds(self.patience_s)}; ending without it.")
@@ -99,6 +108,38 @@ class _Run:
         )
         if logs.is_debugging():
             faulthandler.dump_traceback()
+
+    def _stuck(self) -> list[str]:
+        """Return what holds the loop up or, if nothing does, all whose calls have not returned."""
+        drains = [it for it in self._pipeline.drains if it.busy]
+        intakes = [it for it in self._pipeline.intakes if it.busy]
+        busy: dict[str, Connector] = {f"sink '{it.setup.name}'": it.setup.sink for it in drains}
+        busy |= {f"source '{it.setup.name}'": it.setup.source for it in intakes}
+        modules = _running_modules()
+        blocking = [name for name, it in busy.items() if type(it).__module__ in modules]
+        return blocking or list(busy)
+
+
+def _running_modules() -> set[str]:
+    """Return the modules whose code the main thread, the loop's, is in at this moment."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001  # no other way
+    modules = set()
+    while frame is not None:
+        modules.add(str(frame.f_globals.get("__name__")))
+        frame = frame.f_back
+    return modules
+
+
+def _occupy_standard_streams() -> None:
+    """Let nothing of ours become standard output: what a plugin's child prints would go there."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
+        pass
+    os.close(handle)
+
+
+def _stdout_first(setup: Setup) -> Setup:
+    """Let the sink that prints open first and close last, so that others' printing is not its."""
+    return evolve(setup, sinks=sorted(setup.sinks, key=lambda each: each.sink.name != "stdout"))
 
 
 def _leaves_room(setup: Setup) -> bool:

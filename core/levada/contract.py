@@ -1,0 +1,193 @@
+"""Holds what connectors yield and raise to the contract; a breach is an error that names them."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from attrs import evolve
+
+from levada import codec
+from levada._json import Json
+from levada.batch import Batch, Checkpoint, Partition, Rejected
+from levada.calls import Calls, Crashed
+from levada.errors import Closed, Failure, PluginError, Reject, Retry
+from levada.event import Event
+
+
+class Contract:
+    """The promises of one connector, each checked where it is relied on."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._broken = calls.broken
+
+    def discovered(self, found: object) -> Partition | Checkpoint:
+        """Return what `partitions` yielded.
+
+        Raises:
+            PluginError: it is neither a partition nor a checkpoint.
+        """
+        if isinstance(found, Checkpoint):
+            return found
+        if not isinstance(found, Partition):
+            kind = type(found).__name__
+            reason = f"yielded {kind} from partitions(); it must be a Partition or a Checkpoint"
+            raise self._broken(reason)
+        key: object = found.key
+        if not isinstance(key, str):
+            kind = type(key).__name__
+            reason = f"yielded a Partition from partitions() whose key is {kind}; it must be str"
+            raise self._broken(reason)
+        return found
+
+    def batch(self, partition: Partition, batch: object) -> Batch:
+        """Return what `read` yielded about *partition*, fit for the journal and every sink.
+
+        Raises:
+            Crashed: something in it is of the wrong type.
+            PluginError: it is no batch, or about another partition.
+        """
+        if not isinstance(batch, Batch):
+            kind = type(batch).__name__
+            raise self._broken(f"yielded {kind} from read(); it must be a Batch")
+        if batch.partition is not None and batch.partition.key != partition.key:
+            reason = f"yielded a batch about another partition than {partition.key!r}"
+            raise self._broken(reason)
+        if fault := _fault_of_batch(batch):
+            raise self._broken(f"yielded a Batch from read() {fault}", kind=Crashed)
+        events, rejected = self._events(partition, batch)
+        return evolve(
+            batch, events=events, rejected=rejected, position=self._position(batch.position)
+        )
+
+    def _events(self, partition: Partition, batch: Batch) -> tuple[list[Event], list[Rejected]]:
+        events, rejected = [], list(batch.rejected)
+        for event in batch.events:
+            if not _is_sound(event) and (fault := _fault_of_event(event)):
+                raise self._broken(f"yielded {fault}", kind=Crashed)
+            if event.partition != partition.key:
+                reason = f"yielded an event of another partition than {partition.key!r}"
+                raise self._broken(reason)
+            if not _is_text(event):
+                rejected.append(Rejected(event.raw, reason="a name in it is not Unicode text"))
+            elif b"\n" in event.raw or b"\r" in event.raw:
+                events.append(evolve(event, raw=codec.one_line(event.raw)))
+            else:
+                events.append(event)
+        return events, rejected
+
+    def _position(self, position: Json) -> Json:
+        """Return a copy: the source may go on with its own before this one is written."""
+        try:
+            return json.loads(json.dumps(position))
+        except (TypeError, ValueError, RecursionError):
+            kind = type(position).__name__
+            reason = f"yielded a Batch from read() whose position is {kind}, which is no JSON"
+            raise self._broken(reason, kind=Crashed) from None
+
+    def failure(self, failure: Failure, events: Sequence[Event]) -> Failure:
+        """Return what `write` raised about *events*.
+
+        Raises:
+            PluginError: it says what cannot be.
+        """
+        if fault := _fault_of_failure(failure, events):
+            raise self._broken(fault) from failure
+        return failure
+
+    def held(self, held: object) -> int | None:
+        """Return what `resume` returned.
+
+        Raises:
+            PluginError: it is no sequence number.
+        """
+        if held is None or (isinstance(held, int) and not isinstance(held, bool)):
+            return held
+        kind = type(held).__name__
+        raise self._broken(f"returned {kind} from resume(); it must be an int or None")
+
+    def lanes(self, lanes: object) -> int:
+        """Return the `lanes` of a sink.
+
+        Raises:
+            PluginError: they are no number of lanes.
+        """
+        if not isinstance(lanes, int) or lanes < 1:
+            raise self._broken(f"has {lanes!r} for lanes; it must be an int of at least 1")
+        return lanes
+
+    def no_receipt(self, receipt: object) -> PluginError:
+        """Return the error of a `write` that returned what is no JSON."""
+        kind = type(receipt).__name__
+        return self._broken(f"returned {kind} from write(); it must be JSON")
+
+
+def own(event: Event) -> Event:
+    """Return a copy that a sink may spoil: the journal shows the same event to the others."""
+    copy: Event = object.__new__(type(event))
+    copy.__dict__.update(event.__dict__)
+    copy.__dict__.pop("data", None)
+    return copy
+
+
+def _fault_of_batch(batch: Batch) -> str:
+    """Return what is wrong with the parts of a batch other than its events; "" if nothing is."""
+    for part in ("events", "rejected"):
+        if not isinstance(found := getattr(batch, part), Iterable):
+            return f"whose {part} are {type(found).__name__}; they must be a sequence"
+    rejected: Iterable[object] = batch.rejected
+    for each in rejected:
+        if not isinstance(each, Rejected):
+            return f"that rejects {type(each).__name__}; it must be Rejected"
+    return ""
+
+
+def _is_sound(event: Event) -> bool:
+    """Whether an event is surely of the right types; asked of every one, so it has to be quick."""
+    return (
+        event.__class__ is Event
+        and event.id.__class__ is str
+        and event.type.__class__ is str
+        and event.raw.__class__ is bytes
+        and event.time.__class__ is datetime
+    )
+
+
+def _fault_of_event(event: object) -> str:
+    """Return which type in an event is wrong; "" if none is."""
+    if not isinstance(event, Event):
+        return f"a Batch from read() that holds {type(event).__name__}; it must hold Events"
+    for name, expected in (("id", str), ("type", str), ("raw", bytes), ("time", datetime)):
+        if not isinstance(value := getattr(event, name), expected):
+            kinds = f"{type(value).__name__}; it must be {expected.__name__}"
+            return f"an Event from read() whose {name} is {kinds}"
+    return ""
+
+
+def _is_text(event: Event) -> bool:
+    """Whether the names in *event* can be written as UTF-8: lone surrogates cannot."""
+    names = f"{event.id}{event.type}{event.subject}{event.kind}"
+    if names.isascii():
+        return True
+    try:
+        names.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _fault_of_failure(failure: Failure, events: Sequence[Event]) -> str:
+    """Return what is wrong with a failure raised by `write`; "" if nothing is."""
+    match failure:
+        case Retry():
+            after: object = failure.after
+            if not isinstance(after, timedelta | None):
+                kind = type(after).__name__
+                return f"raised a Retry from write() whose after is {kind}; it must be timedelta"
+        case Reject(reasons=reasons):
+            given = {(event.partition, event.id) for event in events}
+            if not reasons.keys() <= given:
+                return "rejected an event from write() that is not in the delivery"
+        case Closed(written=written) if not 0 <= written <= len(events):
+            of = f"{written} of {len(events)} events"
+            return f"raised a Closed from write() that has written {of}"
+    return ""

@@ -1,0 +1,62 @@
+"""A plugin that does not load: one error that names it, and only where a pipeline uses it."""
+
+import pytest
+
+from plugin_faults.site import ALL, Site
+
+BROKEN = {
+    "import error": ("import gone", "ModuleNotFoundError: No module named 'gone'"),
+    "exit": ("raise SystemExit(0)", "SystemExit: 0"),
+    "hard error": ("raise GeneratorExit", "GeneratorExit"),
+    "interrupted from inside": ("import asyncio; raise asyncio.CancelledError", "CancelledError"),
+}
+
+
+@pytest.mark.parametrize(("top", "blame"), BROKEN.values(), ids=BROKEN)
+def test_a_plugin_that_does_not_load_is_named_before_any_request(
+    site: Site, top: str, blame: str
+) -> None:
+    site.source("bad", top=top)
+    site.pipeline("[sources.numbers]\n[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run("run", "p.toml")
+
+    assert done.returncode == 3
+    assert f"plugin 'bad' (levada-bad 1.0) did not load: {blame}" in done.stderr
+    assert "levada_bad.py:" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (site.desk.folder / "out.jsonl").exists()
+
+
+def test_a_plugin_that_does_not_load_is_nothing_to_a_pipeline_without_it(site: Site) -> None:
+    site.source("bad", top="raise SystemExit(0)")
+    site.pipeline("[sources.numbers]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run("run", "p.toml")
+
+    assert (done.returncode, done.stdout) == (0, "")
+    assert sorted(site.desk.ids("out.jsonl")) == sorted(ALL)
+
+
+@pytest.mark.faults
+def test_an_import_that_hangs_is_given_up_after_ten_seconds(site: Site) -> None:
+    site.source("bad", top="import time; time.sleep(60)")
+    site.pipeline("[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run("run", "p.toml")
+
+    assert done.returncode == 3
+    assert "plugin 'bad' (levada-bad 1.0) did not load: ImportTimeout: took longer than 10 s" in (
+        done.stderr
+    )
+
+
+def test_a_built_in_cannot_be_shadowed(site: Site) -> None:
+    site.install("file", "raise AssertionError('imported')", distribution="evil")
+    site.pipeline("[sources.numbers]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run("run", "p.toml")
+
+    assert done.returncode == 3
+    assert "plugin 'file' is offered by evil 1.0 and levada 0." in done.stderr
+    assert not (site.desk.folder / "out.jsonl").exists()

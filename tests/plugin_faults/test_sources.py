@@ -1,0 +1,158 @@
+"""A source that breaks its promises: contained, named, and alone with it."""
+
+import pytest
+
+from plugin_faults.site import ALL, Site, table
+
+RAISING = {
+    "open": "async def open(self, ctx): {}",
+    "partitions": "async def partitions(self, position, ctx):\n    {}\n    yield",
+    "read": "async def read(self, partition, position, ctx):\n    {}\n    yield",
+    "close": "async def close(self): {}",
+}
+
+READ = "async def read(self, partition, position, ctx):\n    yield {}"
+
+RAISED = {
+    "error": "ValueError('a secret')",
+    "exit": "SystemExit(0)",
+    "cancelled": "asyncio.CancelledError()",
+}
+
+QUICK = {"partitions yields text", "read is a coroutine", "a batch of text"}
+
+WRONG = {
+    "partitions yields text": (
+        "async def partitions(self, position, ctx): yield 'run-1'",
+        "yielded str from partitions(); it must be a Partition or a Checkpoint",
+    ),
+    "partitions yields a number for a key": (
+        "async def partitions(self, position, ctx): yield Partition(7)",
+        "yielded a Partition from partitions() whose key is int; it must be str",
+    ),
+    "partitions returns a list": (
+        "def partitions(self, position, ctx): return []",
+        "returned list from partitions(); it must be an async generator",
+    ),
+    "partitions is a coroutine": (
+        "async def partitions(self, position, ctx): return []",
+        "returned coroutine from partitions(); it must be an async generator",
+    ),
+    "read yields a dict": (
+        READ.format("{}"),
+        "yielded dict from read(); it must be a Batch",
+    ),
+    "read returns a list": (
+        "def read(self, partition, position, ctx): return []",
+        "returned list from read(); it must be an async generator",
+    ),
+    "read is a coroutine": (
+        "async def read(self, partition, position, ctx): return []",
+        "returned coroutine from read(); it must be an async generator",
+    ),
+    "a batch of text": (
+        READ.format("Batch(['tick'])"),
+        "yielded a Batch from read() that holds str; it must hold Events",
+    ),
+    "a batch of nothing": (
+        READ.format("Batch(None)"),
+        "yielded a Batch from read() whose events are NoneType; they must be a sequence",
+    ),
+    "a number for an id": (
+        READ.format("Batch([event(1, partition.key, id=7)])"),
+        "yielded an Event from read() whose id is int; it must be str",
+    ),
+    "text for a time": (
+        READ.format("Batch([event(1, partition.key, time='now')])"),
+        "yielded an Event from read() whose time is str; it must be datetime",
+    ),
+    "text for a record": (
+        READ.format("Batch([event(1, partition.key, raw='{}')])"),
+        "yielded an Event from read() whose raw is str; it must be bytes",
+    ),
+    "a position that is no JSON": (
+        READ.format("Batch([event(1, partition.key)], position={1, 2})"),
+        "yielded a Batch from read() whose position is set, which is no JSON",
+    ),
+}
+
+
+def carries(site: Site, code: int, blame: str) -> None:
+    """See that `bad` fails as it should, while `numbers` is carried as if it were alone."""
+    site.pipeline("[sources.numbers]\n[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run("run", "p.toml")
+
+    assert sorted(set(site.desk.ids("out.jsonl")) & set(ALL)) == sorted(ALL)
+    assert f"plugin 'bad' (levada-bad 1.0) {blame}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (done.returncode, done.stdout) == (code, "")
+
+
+@pytest.mark.parametrize("what", table(RAISED, quick={"error"}))
+@pytest.mark.parametrize("method", RAISING)
+def test_whatever_it_raises_is_its_own(site: Site, method: str, what: str) -> None:
+    site.source("bad", RAISING[method].format(f"raise {what}"))
+
+    carries(site, 3, f"raised {what.removeprefix('asyncio.').partition('(')[0]} from {method}()")
+
+
+@pytest.mark.parametrize(("body", "blame"), table(WRONG, quick=QUICK))
+def test_a_wrong_type_is_named(site: Site, body: str, blame: str) -> None:
+    site.source("bad", body)
+
+    carries(site, 3, blame)
+
+
+def test_what_it_yielded_before_it_broke_is_kept(site: Site) -> None:
+    site.source(
+        "bad",
+        """
+        async def read(self, partition, position, ctx):
+            yield Batch([event(7, partition.key)], position=1)
+            raise ValueError
+        """,
+    )
+    site.pipeline("[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run("run", "p.toml")
+
+    assert done.returncode == 3
+    assert sorted(site.desk.ids("out.jsonl")) == ["run-1/evt-7", "run-2/evt-7"]
+
+
+def test_one_run_that_breaks_it_does_not_end_the_others(site: Site) -> None:
+    site.source(
+        "bad",
+        """
+        async def read(self, partition, position, ctx):
+            if partition.key == "run-1":
+                raise ValueError
+            yield Batch([event(7, partition.key)], position=1)
+        """,
+    )
+    site.pipeline("[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run("run", "p.toml")
+
+    assert done.returncode == 3
+    assert site.desk.ids("out.jsonl") == ["run-2/evt-7"]
+    assert "read.failed partition='run-1'" in done.stderr
+
+
+def test_what_it_changes_after_yielding_it_changes_nothing(site: Site) -> None:
+    site.source(
+        "bad",
+        """
+        async def read(self, partition, position, ctx):
+            events, position = [event(n, partition.key) for n in range(10)], {"at": 1}
+            yield Batch(events, position=position)
+            events.clear()
+            position["at"] = object()
+        """,
+    )
+    site.pipeline("[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run("run", "p.toml")
+
+    assert (done.returncode, sorted(site.desk.ids("out.jsonl"))) == (0, sorted(ALL))
