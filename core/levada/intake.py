@@ -265,7 +265,8 @@ class Intake:
         await self._state.room()
         self.counts.rejected += len(batch.rejected)
         keep = partial(self._state.keep, partition, batch)
-        await self._writes.add(keep, partial(self._kept, yielded))
+        size = sum(len(event.raw) for event in batch.events)
+        await self._writes.add(keep, partial(self._kept, yielded), size=size)
 
     async def _settle(self, partition: Partition, stage: Stage) -> None:
         await self._writes.add(partial(self._state.settle, partition, stage))

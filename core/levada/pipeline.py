@@ -5,7 +5,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from levada.drain import Drain
@@ -20,6 +20,7 @@ from levada.setup import Setup
 log: logging.Logger = logging.getLogger("levada.pipeline")
 
 PRUNE_EVERY_S = 60
+TIDY_S = 1.0  # of pruning at the end of a run
 STALL_CHECK_S = 0.2
 GRACE = 0.75  # of the shutdown timeout, for writes under way to end by themselves
 
@@ -102,7 +103,7 @@ class Pipeline:
             if not self._stop.is_set():
                 await self._carry(journal, follow=follow)
             await self._close()
-            await journal.prune()
+            await self._tidy(journal)
             await journal.note(self._host.diagnostics.take())
             self._final = self.report()
         return self._final
@@ -278,6 +279,12 @@ class Pipeline:
             read = sum(intake.counts.events for intake in self.intakes)
             if read >= self._limit:
                 self._enough.set()
+
+    async def _tidy(self, journal: Journal) -> None:
+        """Prune for a moment; what is left is for the next run."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(TIDY_S, self._left_s(GRACE))):
+                await journal.prune()
 
     async def _prune(self, journal: Journal) -> None:
         while True:

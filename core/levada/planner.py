@@ -10,7 +10,8 @@ from levada.setup import SinkSetup
 
 AHEAD = 2  # deliveries kept ready beyond those that run
 MOST_OUTSTANDING = 1_000
-MOST_EVENTS = 10_000  # in memory, while deliveries wait for others of their partition
+MOST_EVENTS = 10_000  # of deliveries that wait for others of their partition
+MOST_BYTES = 16 * 1024 * 1024  # of their events, in memory
 READ_EVENTS = 1_000
 READ_BYTES = 4 * 1024 * 1024
 
@@ -57,7 +58,7 @@ class Planner:
             return len(self.waiting) >= lanes + AHEAD
         if len(self.waiting) >= MOST_OUTSTANDING:
             return True
-        ahead = sum(len(delivery.events) for delivery in self.waiting)
+        ahead = sum(map(len, self.waiting))
         return ahead >= MOST_EVENTS or len(self.startable(running, lanes + AHEAD)) >= lanes + AHEAD
 
     async def _plan(self, events: Sequence[Event]) -> None:
@@ -66,6 +67,15 @@ class Planner:
         groups = list(grouped(selected, self._sink.batch_size, self._sink.lanes))
         self.waiting += await self._cursor.plan(groups, events[-1].seq or 0, filtered)
         self.filtered += filtered
+        self._release()
+
+    def _release(self) -> None:
+        """Let the deliveries that are not next go without their events, if those are too many."""
+        size = 0
+        for delivery in self.waiting:
+            size += delivery.size
+            if size > MOST_BYTES:
+                delivery.release()
 
     def _fills_up(self, events: int, since: float | None) -> bool:
         """Whether to wait for more than that many *events* before making a delivery."""
@@ -96,7 +106,8 @@ class Planner:
     def put_back(self, *deliveries: Outstanding) -> None:
         """Let deliveries wait again, at the place that their age gives them."""
         self.waiting.extend(deliveries)
-        self.waiting.sort(key=lambda delivery: delivery.events[0].seq or 0)
+        self.waiting.sort(key=lambda delivery: delivery.first)
+        self._release()
 
     def next_s(self) -> float | None:
         """Return how long until something can change by itself; None if nothing can."""

@@ -5,7 +5,10 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 MOST: Final = 64
-"""Writes of one source that may be under way."""
+"""Writes of one source that may be under way, if they are small."""
+
+SMALL: Final = 256 * 1024
+"""Bytes up to which a write is small; one of more counts as several."""
 
 
 class Writes:
@@ -13,6 +16,7 @@ class Writes:
 
     def __init__(self) -> None:
         self._free = asyncio.Semaphore(MOST)
+        self._turn = asyncio.Lock()
         self._error: BaseException | None = None
 
     def check(self) -> None:
@@ -24,19 +28,26 @@ class Writes:
         self,
         write: Callable[[], Awaitable[int | None]],
         then: Callable[[int], None] = lambda _: None,
+        *,
+        size: int = 0,
     ) -> None:
-        """Begin a write, once few enough are under way; *then* gets its result when it is durable.
+        """Begin a write of *size* bytes, once few enough are under way.
 
-        Where this is cancelled, or an earlier write has failed, it has not begun.
+        *then* gets its result when it is durable. Where this is cancelled, or an earlier write has
+        failed, it has not begun.
         """
-        await self._free.acquire()
+        places = min(1 + size // SMALL, MOST)
+        await self._take(places)
         if self._error is not None:
-            self._free.release()
+            self._give(places)
             raise self._error
-        asyncio.ensure_future(write()).add_done_callback(lambda done: self._written(done, then))
+        begun = asyncio.ensure_future(write())
+        begun.add_done_callback(lambda done: self._written(done, then, places))
 
-    def _written(self, done: "asyncio.Future[int | None]", then: Callable[[int], None]) -> None:
-        self._free.release()
+    def _written(
+        self, done: "asyncio.Future[int | None]", then: Callable[[int], None], places: int
+    ) -> None:
+        self._give(places)
         if done.cancelled():
             return
         if (error := done.exception()) is not None:
@@ -46,12 +57,20 @@ class Writes:
 
     async def durable(self) -> None:
         """Wait until every write so far is durable."""
-        taken = 0
-        try:
-            while taken < MOST:
-                await self._free.acquire()
-                taken += 1
-        finally:
-            for _ in range(taken):
-                self._free.release()
+        await self._take(MOST)
+        self._give(MOST)
         self.check()
+
+    async def _take(self, places: int) -> None:
+        """Take so many places, one taker at a time: two with a part each would wait for ever."""
+        async with self._turn:
+            for taken in range(places):
+                try:
+                    await self._free.acquire()
+                except asyncio.CancelledError:
+                    self._give(taken)
+                    raise
+
+    def _give(self, places: int) -> None:
+        for _ in range(places):
+            self._free.release()

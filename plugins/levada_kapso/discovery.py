@@ -130,7 +130,9 @@ class Discovery:
             rows = [row async for page in self.client.workflows() for row in _workflows(page)]
         except Gone as gone:
             if not wanted:
-                raise Fatal(f"{gone}; if base_url is right, list the ids: workflows = [...]") from gone
+                raise Fatal(
+                    f"{gone}; if base_url is right, list the ids: workflows = [...]"
+                ) from gone
             self.capabilities.miss("workflows", gone)
             return before, named
         project = next((str(row.project_id) for row in rows if row.project_id is not None), before)

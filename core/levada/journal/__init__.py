@@ -20,10 +20,11 @@ from levada.errors import StateError
 from levada.event import Event, Origin
 from levada.host import Finding
 from levada.journal import diagnostics, schema
+from levada.journal.deliveries import Outstanding
 from levada.journal.lock import locked
-from levada.journal.pruning import AT_ONCE, pruned, shrunk
+from levada.journal.pruning import pruned, shrunk
 from levada.journal.rows import COLUMNS, event_of
-from levada.journal.sinks import Cursor, Outstanding
+from levada.journal.sinks import Cursor
 from levada.journal.sources import SourceState
 from levada.journal.tail import Tail
 from levada.journal.writer import Write, Writer
@@ -37,6 +38,8 @@ FILE = "state.db"
 ORIGINS_KEPT = 10_000
 FULL_CHECK_S = 0.2
 WARNINGS = (0.8, 0.5)
+USABLE = 7 / 8  # of `max_journal_bytes`; the rest is for SQLite's log, and for what is on its way
+CALMER = 0.25  # so much less full, and the same warning is worth another line
 
 
 class Journal:
@@ -168,8 +171,8 @@ class Journal:
         self._bytes += size
 
     def fill(self) -> float:
-        """Return how full the journal is: 1.0 is `max_journal_bytes`."""
-        return self._bytes / self.settings.max_journal_bytes
+        """Return how full the journal is; at 1.0 no more may come."""
+        return self._bytes / (self.settings.max_journal_bytes * USABLE)
 
     async def room(self) -> None:
         """Wait while the journal is full; delivered events make room before their time."""
@@ -197,7 +200,7 @@ class Journal:
             total += int(deleted)
             if early:
                 return total
-            if deleted < AT_ONCE:
+            if not deleted:
                 break
         while await self.write(shrunk):
             pass
@@ -221,7 +224,8 @@ class Journal:
         if level > self._warned and self._sinks:
             slowest = min(self._sinks, key=self._done)
             log.warning("the journal is %.0f %% full; sink '%s' holds it back", fill * 100, slowest)
-        self._warned = level
+        if level > self._warned or fill < self._warned - CALMER:
+            self._warned = level
 
 
 def _has_log(path: Path) -> bool:

@@ -5,28 +5,32 @@ import sqlite3
 from levada.journal.rows import ROW_BYTES
 
 AT_ONCE = 5_000
+BYTES_AT_ONCE = 8 * 1024 * 1024
 
 SPARE_PAGES = 2_500
-PAGES_AT_ONCE = 1_000
+PAGES_AT_ONCE = 250
 """Of 4 KiB each."""
 
 
 def pruned(connection: sqlite3.Connection, floor: int, until: float) -> tuple[int, int]:
-    """Delete events up to number *floor* that were kept before *until*.
+    """Delete events up to number *floor* that were kept before *until*, the oldest first.
 
-    Returns how many there were, and about how many bytes they took. At most 5,000 at once, the oldest first. Closed partitions that will never be asked for again
-    go when their last event has gone.
+    Returns how many there were, and about how many bytes they took: as many as are quickly gone.
+    Closed partitions that will never be asked for again go when their last event has gone.
     """
     rows = connection.execute(
-        "SELECT seq FROM event WHERE seq <= ? AND kept_at < ? ORDER BY seq LIMIT ?",
-        (floor, until, AT_ONCE),
-    ).fetchall()
-    if not rows:
+        "SELECT seq, length(raw) + ? FROM event WHERE seq <= ? AND kept_at < ?"
+        " ORDER BY seq LIMIT ?",
+        (ROW_BYTES, floor, until, AT_ONCE),
+    )
+    deleted = freed = through = 0
+    for seq, size in rows:
+        deleted, freed, through = deleted + 1, freed + size, seq
+        if freed >= BYTES_AT_ONCE:
+            break
+    rows.close()
+    if not deleted:
         return 0, 0
-    through = rows[-1][0]
-    ((deleted, freed),) = connection.execute(
-        "SELECT count(*), sum(length(raw) + ?) FROM event WHERE seq <= ?", (ROW_BYTES, through)
-    ).fetchall()
     connection.execute("DELETE FROM event WHERE seq <= ?", (through,))
     connection.execute("UPDATE meta SET value = value - ? WHERE name = 'bytes'", (freed,))
     _drop_behind(connection, through)

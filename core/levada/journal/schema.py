@@ -24,7 +24,7 @@ PRAGMA busy_timeout = 5000;
 PRAGMA foreign_keys = ON;
 PRAGMA trusted_schema = OFF;
 PRAGMA wal_autocheckpoint = 1000;
-PRAGMA journal_size_limit = 67108864;
+PRAGMA journal_size_limit = 16777216;
 PRAGMA temp_store = MEMORY;
 PRAGMA mmap_size = 0;
 """

@@ -2,41 +2,20 @@
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
-
-from attrs import define, field
 
 from levada._json import Json
 from levada.errors import StateError
 from levada.event import Event
 from levada.journal import dead_letters
+from levada.journal.deliveries import Outstanding, Ranges
 from levada.journal.rows import ranges
 from levada.setup import SinkSetup
 
 if TYPE_CHECKING:
     from levada.journal import Journal
-
-
-@define(eq=False)
-class Outstanding:
-    """A delivery that was planned and is not done: its members are fixed and in the journal."""
-
-    row: int
-    events: Sequence[Event] = field(repr=False)
-    attempts: int = 0
-    """Attempts that have failed."""
-
-    due: float = 0.0
-    """When to try next, in Unix seconds; 0: now."""
-
-    reason: str = ""
-    """Why the last attempt failed."""
-
-    partitions: frozenset[str] = field(init=False, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.partitions = frozenset(event.partition for event in self.events)
 
 
 class Cursor:
@@ -116,9 +95,26 @@ class Cursor:
             self._setup.name,
         )
         return [
-            Outstanding(row, self._members(members), attempts, due or 0.0, reason or "")
+            self._outstanding(row, json.loads(members), attempts, due or 0.0, reason or "")
             for row, members, attempts, due, reason in rows
         ]
+
+    def _outstanding(self, row: int, members: Ranges, *state: Any) -> Outstanding:
+        """Return a delivery without reading what it holds."""
+        sizes: Counter[str] = Counter()
+        for first, last in members:
+            sizes += Counter(
+                dict(
+                    self._journal.read(
+                        "SELECT partition.key, sum(length(raw)) FROM event"
+                        " JOIN partition ON partition.id = event.partition"
+                        " WHERE seq BETWEEN ? AND ? GROUP BY partition.id",
+                        first,
+                        last,
+                    )
+                )
+            )
+        return Outstanding(row, members, frozenset(sizes), sizes.total(), *state, fetch=self._fetch)
 
     async def plan(
         self, groups: Sequence[Sequence[Event]], through: int, filtered: int
@@ -135,7 +131,9 @@ class Cursor:
 
         rows = await self._journal.write(write, urgent=True)
         self.seq = through
-        return [Outstanding(row, group) for row, group in zip(rows, groups, strict=True)]
+        return [
+            Outstanding.of(row, group, self._fetch) for row, group in zip(rows, groups, strict=True)
+        ]
 
     def done(
         self, delivery: Outstanding, receipt: Json, reasons: dict[tuple[str, str], str]
@@ -191,7 +189,8 @@ class Cursor:
 
         rows = await self._journal.write(write, urgent=True)
         return [
-            Outstanding(row, part, delivery.attempts) for row, part in zip(rows, parts, strict=True)
+            Outstanding.of(row, part, self._fetch, attempts=delivery.attempts)
+            for row, part in zip(rows, parts, strict=True)
         ]
 
     def disable(self, reason: str) -> Awaitable[None]:
@@ -218,15 +217,13 @@ class Cursor:
                 f" {self.seq}: they do not belong together"
             )
         for delivery in self.outstanding():
-            held = sum((event.seq or 0) <= seq for event in delivery.events)
+            held = sum(max(min(last, seq) - first + 1, 0) for first, last in delivery.members)
             if held:
                 await self.cut(delivery, held)
 
-    def _members(self, members: str) -> list[Event]:
+    def _fetch(self, members: Ranges) -> list[Event]:
         return [
-            event
-            for first, last in json.loads(members)
-            for event in self._journal.events_between(first, last)
+            event for first, last in members for event in self._journal.events_between(first, last)
         ]
 
 

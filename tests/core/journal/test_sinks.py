@@ -96,8 +96,8 @@ async def test_what_was_planned_and_not_done_survives_a_restart(tmp_path: Path) 
 
     async with Journal(settings(tmp_path)) as journal:
         found = (await entered(journal)).outstanding()
+        assert [names(each.events) for each in found] == [names(first.events), names(last.events)]
 
-    assert [names(each.events) for each in found] == [names(first.events), names(last.events)]
     assert [(each.attempts, each.due, each.reason) for each in found] == [
         (0, 0.0, ""),
         (2, due, "503 from https://x.test"),

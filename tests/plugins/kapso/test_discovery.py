@@ -187,7 +187,9 @@ async def test_given_executions_that_are_over_are_not_shown_again() -> None:
 async def test_without_a_list_of_workflows_they_must_be_given() -> None:
     answer = says({"error": "Not found"}, status=404)
     async with Odd(answer=answer) as server, opened(server.url) as desk:
-        with pytest.raises(Fatal, match=r"if base_url is right, list the ids: workflows = \[\.\.\.\]"):
+        with pytest.raises(
+            Fatal, match=r"if base_url is right, list the ids: workflows = \[\.\.\.\]"
+        ):
             await desk.discover()
 
 
