@@ -1,19 +1,25 @@
-"""Calls the methods of one connector, and contains whatever its plugin does instead."""
+"""Calls the methods of one connector, and contains whatever its plugin does instead.
+
+What hangs is given up after the connector's `patience`, and cancelled. What does not even end
+then cannot be ended at all; it is left behind.
+"""
 
 import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from inspect import isawaitable
 from typing import Any
 
-from levada.connector import Connector
 from levada.errors import LevadaError, PluginError, Retry
+from levada.host import HostContext
 from levada.plugins import broken
 
 log: logging.Logger = logging.getLogger("levada.calls")
+
+_END = object()
 
 LEAVE_S = 0.5
 """What a call that is given up gets to end by itself."""
@@ -28,10 +34,15 @@ class Stuck(PluginError):  # noqa: N818
 
 
 class Calls:
-    """The calls of one connector that are under way."""
+    """The calls of one connector that are under way.
 
-    def __init__(self, connector: Connector) -> None:
-        self._connector = connector
+    *on_stuck* is called, once, with the error of one that has to be left behind.
+    """
+
+    def __init__(self, ctx: HostContext, on_stuck: Callable[[PluginError], None]) -> None:
+        self._ctx = ctx
+        self._connector = ctx.connector
+        self._on_stuck = on_stuck
         self._under_way: Counter[str] = Counter()
         self._limited: set[asyncio.Task[Any]] = set()
 
@@ -49,13 +60,15 @@ class Calls:
 
         Raises:
             LevadaError: as the connector raised it.
+            Retry: it was given up.
             Crashed: it raised anything else, even what would end the process.
             PluginError: it is no coroutine.
         """
         with self.contained(method):
             result = getattr(self._connector, method)(*arguments)
             if isawaitable(result):
-                return await result
+                async with self._patience(method):
+                    return await result
         raise self._returned(method, result, "a coroutine")
 
     async def within(self, limit_s: float, method: str, *arguments: object) -> Any:
@@ -90,18 +103,49 @@ class Calls:
         """Call one of the connector's methods that yield; to be closed by who iterates.
 
         Raises:
-            LevadaError, Crashed: as `call`.
+            LevadaError, Retry, Crashed: as `call`.
             PluginError: it is no async generator.
         """
         with self.contained(method):
             result = getattr(self._connector, method)(*arguments)
-            if isinstance(result, AsyncIterable):
-                async for found in result:
+            if isinstance(result, AsyncIterator):
+                while (found := await self._next(method, result)) is not _END:
                     yield found
                 return
         if isinstance(result, Coroutine):
             result.close()
         raise self._returned(method, result, "an async generator")
+
+    async def _next(self, method: str, found: AsyncIterator[Any]) -> Any:
+        async with self._patience(method):
+            return await anext(found, _END)
+
+    @asynccontextmanager
+    async def _patience(self, method: str) -> AsyncIterator[None]:
+        """Cancel what shows no sign of life.
+
+        In the same task: what a generator has entered, it may leave in no other.
+        """
+        patience = self._connector.patience
+        if patience is None or getattr(self._connector, "live", False):
+            yield  # what is live may have nothing to tell for long
+            return
+        patience_s = patience.total_seconds()
+        look, limit = _Look(self._ctx, patience_s), asyncio.timeout(None)
+        try:
+            async with limit:
+                look.begin(limit, lambda: self._stuck(method))
+                yield
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            reason = f"{method}() showed no sign of life for {patience_s:g} s"
+            raise Retry(reason) from error
+        finally:
+            look.end()
+
+    def _stuck(self, method: str) -> None:
+        self._on_stuck(self.broken(f"did not come back from {method}()", kind=Stuck))
 
     def _returned(self, method: str, result: object, expected: str) -> PluginError:
         kind = type(result).__name__
@@ -124,6 +168,34 @@ class Calls:
             ) from error
         finally:
             self._under_way[method] -= 1
+
+
+class _Look:
+    """Looks after a call, now and then: is it alive?"""
+
+    def __init__(self, ctx: HostContext, patience_s: float) -> None:
+        self._ctx = ctx
+        self._patience_s = patience_s
+        self._requests = ctx.requests
+        self._loop = asyncio.get_running_loop()
+        self._next: asyncio.TimerHandle | None = None
+
+    def begin(self, limit: asyncio.Timeout, stuck: Callable[[], None]) -> None:
+        """Look again and again; let *limit* expire, and call *stuck* when that did not help."""
+        self._next = self._loop.call_later(self._patience_s, self._look, limit, stuck)
+
+    def end(self) -> None:
+        """Look no more."""
+        if self._next is not None:
+            self._next.cancel()
+
+    def _look(self, limit: asyncio.Timeout, stuck: Callable[[], None]) -> None:
+        if self._ctx.requesting or self._ctx.requests != self._requests:
+            self._requests = self._ctx.requests
+            self.begin(limit, stuck)
+        else:
+            limit.reschedule(self._loop.time())
+            self._next = self._loop.call_later(LEAVE_S, stuck)
 
 
 def _is_cancelled() -> bool:

@@ -1,7 +1,7 @@
 """What sources and sinks share: options, a life cycle, and the host's services."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import attrs
@@ -133,6 +133,11 @@ class Connector:
 
     name: ClassVar[str]
     """The connector's name: equal to its entry point's."""
+
+    patience: ClassVar[timedelta | None] = timedelta(minutes=5)
+    """How long a call may show no sign of life: it does not return or yield, and no request of
+    the connector is under way. Then it is cancelled, and tried again like one that raised Retry.
+    None: it may wait for ever, as for a person."""
 
     def identity(self) -> str:
         """Return what makes this the same source or destination on the next run.

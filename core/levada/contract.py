@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from attrs import evolve
 
@@ -149,6 +149,7 @@ def _is_sound(event: Event) -> bool:
         and event.type.__class__ is str
         and event.raw.__class__ is bytes
         and event.time.__class__ is datetime
+        and event.time.tzinfo is UTC
     )
 
 
@@ -160,6 +161,8 @@ def _fault_of_event(event: object) -> str:
         if not isinstance(value := getattr(event, name), expected):
             kinds = f"{type(value).__name__}; it must be {expected.__name__}"
             return f"an Event from read() whose {name} is {kinds}"
+    if event.time.utcoffset() is None:
+        return "an Event from read() whose time has no zone; it must be aware"
     return ""
 
 

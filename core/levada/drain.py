@@ -62,10 +62,10 @@ class Drain:
         self._sink = setup.sink
         self._cursor = cursor
         self._planner = Planner(setup, cursor)
-        self._calls = Calls(setup.sink)
-        self._contract = Contract(self._calls)
         self._ctx = _SinkContext(setup.name, setup.sink, host)
         self._ctx.journal = cursor.journal_uuid
+        self._calls = Calls(self._ctx, self._stop_with)
+        self._contract = Contract(self._calls)
         self._changed = changed
         self._wake = asyncio.Event()
         self._running: dict[asyncio.Task[None], Outstanding] = {}
@@ -383,6 +383,7 @@ class Drain:
         """Say how the sink is. One that is finished stays so, whatever its other lanes still do."""
         if not self.finished:
             self.condition, self.reason = condition, reason
+            self._changed.set()
 
 
 class _SinkContext(HostContext):

@@ -140,3 +140,8 @@ class HostContext:
     def requests(self) -> int:
         """How many HTTP requests the connector has made."""
         return sum(client.requests for client in self.clients)
+
+    @property
+    def requesting(self) -> bool:
+        """Whether one is under way; each has a limit of its own."""
+        return any(client.under_way for client in self.clients)

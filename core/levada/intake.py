@@ -77,7 +77,8 @@ class Intake:
         self._settings = host.settings
         self._ctx = _SourceContext(setup.name, setup.source, host)
         self._ctx.state = state
-        self._calls = Calls(setup.source)
+        self._stuck: asyncio.Future[PluginError] | None = None
+        self._calls = Calls(self._ctx, self._leave)
         self._contract = Contract(self._calls)
         self._agenda = Agenda(setup.source, state, self._ctx.now)
         self._writes = Writes()
@@ -133,8 +134,26 @@ class Intake:
 
         Raises:
             SourceError: discovery failed, or a read said that the source must stop.
-            PluginError: the source broke the contract.
+            PluginError: the source broke the contract, or hangs so that it is left behind.
         """
+        stuck = self._stuck = asyncio.get_running_loop().create_future()
+        running = asyncio.create_task(self._pass())
+        try:
+            await asyncio.wait([running, stuck], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            raise
+        if stuck.done():
+            running.cancel()
+            raise stuck.result()
+        await running
+
+    def _leave(self, error: PluginError) -> None:
+        if self._stuck is not None and not self._stuck.done():
+            self._stuck.set_result(error)
+
+    async def _pass(self) -> None:
         self.counts.failures.clear()
         self._failed_reads.clear()
         self._crashes.clear()

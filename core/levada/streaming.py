@@ -3,7 +3,8 @@
 import asyncio
 import base64
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 
@@ -38,13 +39,14 @@ class Stream:
 
     async def __aiter__(self) -> AsyncGenerator[Batch, None]:
         try:
-            async for batch in self._batches():
-                yield batch
+            async with aclosing(self._batches()) as batches:  # its reads end before the source
+                async for batch in batches:
+                    yield batch
         finally:
             await self.intake.close()
             await self._host.close()
 
-    async def _batches(self) -> AsyncIterator[Batch]:
+    async def _batches(self) -> AsyncGenerator[Batch, None]:
         running = asyncio.create_task(self.intake.run())
         running.add_done_callback(lambda _: self._memory.end())
         try:

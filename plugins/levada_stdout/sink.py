@@ -2,6 +2,7 @@
 
 import errno
 import os
+from datetime import timedelta
 from typing import ClassVar
 
 from attrs import define, field
@@ -24,6 +25,8 @@ class StdoutSink(Sink):
     name: ClassVar[str] = "stdout"
     exclusive: ClassVar[bool] = True
     guarantee: ClassVar[str] = "at least once, as far as the pipe; a crash repeats one delivery"
+
+    patience: ClassVar[timedelta | None] = None  # somebody may be reading, page by page
 
     _outlet: Outlet | None = field(default=None, init=False, repr=False, eq=False)
     _unfinished: Text | None = field(default=None, init=False, repr=False, eq=False)

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 from attrs import define
 
-from levada import Retry, Sink
+from levada import PluginError, Retry, Sink
 from levada.calls import Calls, Crashed, Stuck
+from levada.host import Host
 
 
 @define
@@ -26,13 +27,20 @@ class Slow(Sink):
         raise SystemExit
 
 
+def calls_of(sink: Sink) -> Calls:
+    def fail(error: PluginError) -> None:
+        raise AssertionError(error)
+
+    return Calls(Host().context("slow", sink), fail)
+
+
 async def test_what_would_end_the_process_is_a_crash() -> None:
     with pytest.raises(Crashed, match=r"plugin 'slow' raised SystemExit from close\(\)"):
-        await Calls(Slow()).call("close")
+        await calls_of(Slow()).call("close")
 
 
 async def test_a_call_beyond_its_limit_is_to_be_tried_again() -> None:
-    calls = Calls(Slow())
+    calls = calls_of(Slow())
 
     with pytest.raises(Retry, match=r"write\(\) did not end in 0.1 s"):
         await calls.within(0.1, "write")
@@ -41,7 +49,7 @@ async def test_a_call_beyond_its_limit_is_to_be_tried_again() -> None:
 
 
 async def test_one_that_does_not_heed_its_end_is_stuck_and_stays_busy() -> None:
-    calls = Calls(Slow(heeds_its_end=False))
+    calls = calls_of(Slow(heeds_its_end=False))
 
     with pytest.raises(Stuck, match=r"did not come back from write\(\)"):
         await calls.within(0.1, "write")
@@ -50,7 +58,7 @@ async def test_one_that_does_not_heed_its_end_is_stuck_and_stays_busy() -> None:
 
 
 async def test_giving_up_ends_what_has_a_limit_at_once() -> None:
-    calls = Calls(Slow())
+    calls = calls_of(Slow())
     call = asyncio.create_task(calls.within(60, "write"))
     await asyncio.sleep(0.1)
 
@@ -61,7 +69,7 @@ async def test_giving_up_ends_what_has_a_limit_at_once() -> None:
 
 
 async def test_to_be_cancelled_from_outside_is_no_crash() -> None:
-    call = asyncio.create_task(Calls(Slow()).call("write"))
+    call = asyncio.create_task(calls_of(Slow()).call("write"))
     await asyncio.sleep(0)
 
     call.cancel()

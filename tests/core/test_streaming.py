@@ -223,3 +223,19 @@ async def test_a_source_sees_what_it_has_read() -> None:
     known = reading.intake._state.known("run-0", ["evt-3", "evt-99"])
 
     assert known == {"evt-3"}
+
+
+async def test_a_source_is_closed_when_its_reads_have_ended() -> None:
+    reading_at_close: list[int] = []
+
+    class Closing(ScriptedSource):
+        async def close(self) -> None:
+            reading_at_close.append(self.reading)
+
+    source = Closing(runs={key: events(1, 50, key) for key in ("a", "b", "c")})
+
+    async with aclosing(aiter(stream(source))) as batches:
+        await anext(batches)
+        assert source.reading > 0
+
+    assert reading_at_close == [0]

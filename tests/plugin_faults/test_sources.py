@@ -66,6 +66,10 @@ WRONG = {
         READ.format("Batch([event(1, partition.key, time='now')])"),
         "yielded an Event from read() whose time is str; it must be datetime",
     ),
+    "a time without a zone": (
+        READ.format("Batch([event(1, partition.key, time=datetime(2026, 1, 2))])"),
+        "yielded an Event from read() whose time has no zone; it must be aware",
+    ),
     "text for a record": (
         READ.format("Batch([event(1, partition.key, raw='{}')])"),
         "yielded an Event from read() whose raw is str; it must be bytes",

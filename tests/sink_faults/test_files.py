@@ -7,12 +7,15 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from integration.test_cli_process import Desk, until
 from plugin_faults.site import ALL, Site, table
+
+NOBODY = 65534
 
 GROWING = """
 async def partitions(self, position, ctx):
@@ -84,7 +87,10 @@ def strace(site: Site, inject: str, *paths: str) -> "subprocess.CompletedProcess
     return subprocess.run(**command, check=False, capture_output=True, timeout=50)
 
 
-def test_a_full_disk_is_waited_for_and_what_was_held_back_follows(site: Site, disk: Path) -> None:
+@pytest.mark.parametrize("free", [0, 20_000], ids=["full", "nearly full"])
+def test_a_full_disk_is_waited_for_and_what_was_held_back_follows(
+    site: Site, disk: Path, free: int
+) -> None:
     site.source("numbers", GROWING)
     pipeline(site, "disk/out.jsonl")
     hog = disk / "hog"
@@ -92,6 +98,7 @@ def test_a_full_disk_is_waited_for_and_what_was_held_back_follows(site: Site, di
     until(lambda: held(site, "disk/out.jsonl") == 20)
     with pytest.raises(OSError, match="No space"):
         hog.write_bytes(b"x" * 300_000)
+    os.truncate(hog, hog.stat().st_size - free)
 
     (site.desk.folder / "more").touch()
     until(lambda: held(site, "safe.jsonl") == 40)
@@ -193,6 +200,43 @@ def test_what_cannot_be_written_is_told_before_anything_is_read(
     assert done.returncode == 2
     assert f"{site.desk.folder}/disk" in done.stderr
     assert f"uid {os.geteuid()}" in done.stderr
+    assert not (site.desk.folder / "asked").exists()
+
+
+@pytest.fixture
+def nobody() -> Iterator[tuple[Site, list[str]]]:
+    """A site that belongs to nobody, and what runs a command as them."""
+    become = [*("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")]
+    if os.geteuid() or not shutil.which("setpriv"):
+        pytest.skip("becoming somebody else needs root, and setpriv")
+    with TemporaryDirectory() as name:  # pytest's own folders are for their owner alone
+        folder = Path(name)
+        site = Site(folder / "site", Desk(folder, {"PYTHONPATH": str(folder / "site")}))
+        site.source("numbers", "async def open(self, ctx): touch('asked')")
+        os.chown(folder, NOBODY, NOBODY)
+        version = site.desk.command("--version")
+        version["args"] = [*become, *version["args"]]
+        if subprocess.run(**version, check=False, capture_output=True).returncode:
+            pytest.skip("nobody else may start levada where it is installed")
+        yield site, become
+
+
+@pytest.mark.parametrize("path", ["theirs/out.jsonl", "theirs/out"])
+def test_somebody_elses_folder_is_told_before_anything_is_read(
+    nobody: tuple[Site, list[str]], path: str
+) -> None:
+    site, become = nobody
+    pipeline(site, path)
+    theirs = site.desk.folder / "theirs"
+    theirs.mkdir(mode=0o755)
+    command = site.desk.command("run", "p.toml")
+    command["args"] = [*become, *command["args"]]
+
+    done = subprocess.run(**command, check=False, capture_output=True, timeout=50)
+
+    assert done.returncode == 2, done.stderr
+    assert str(theirs) in done.stderr
+    assert f"uid {NOBODY}" in done.stderr
     assert not (site.desk.folder / "asked").exists()
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
@@ -94,6 +95,9 @@ class Client:
     requests: int = field(default=0, init=False)
     """How many requests were sent so far, those tried again included."""
 
+    under_way: int = field(default=0, init=False)
+    """How many calls have not returned, those that wait for the budget included."""
+
     _reloading: asyncio.Lock = field(factory=asyncio.Lock, init=False, repr=False)
     _skew: timedelta = field(default=timedelta(0), init=False)
     _date: str = field(default="", init=False, repr=False)
@@ -104,7 +108,10 @@ class Client:
 
     async def get(self, path: str, params: Mapping[str, Any] | None = None) -> Answer:
         """Fetch *path*, again and again while that may help; see `HttpClient.get`."""
-        write = partial(self._writer.get, path, params)
+        with self._counted():
+            return await self._get(partial(self._writer.get, path, params))
+
+    async def _get(self, write: Callable[[], Outgoing]) -> Answer:
         began: dict[bool, float] = {}
         for attempt in count(1):
             try:
@@ -121,9 +128,19 @@ class Client:
         """Send *content* once; see `HttpClient.post`."""
         outgoing = self._writer.post(path, content, headers or {})
         try:
-            return await self._exchange(outgoing, self.limits.for_post, patience_s=POST_PATIENCE_S)
+            with self._counted():
+                wanted = self.limits.for_post
+                return await self._exchange(outgoing, wanted, patience_s=POST_PATIENCE_S)
         except Lost as lost:
             raise Retry(f"{outgoing.place}: {lost}") from None
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self.under_way += 1
+        try:
+            yield
+        finally:
+            self.under_way -= 1
 
     def now(self) -> datetime:
         """Tell the time by the vendor's clock, from the ``Date`` of its latest answer."""
