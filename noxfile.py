@@ -56,11 +56,12 @@ PYTHONS = installed_pythons()
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check the formatting, the code, and which module imports which."""
+    """Check the formatting, the code, which module imports which, and the workflows."""
     session.install("-e", ".", *group("lint"))
     session.run("ruff", "format", "--check")
     session.run("ruff", "check")
     session.run("lint-imports")
+    session.run("zizmor", "--offline", "--persona=pedantic", "--no-progress", ".github/workflows")
 
 
 @nox.session
@@ -90,6 +91,22 @@ def docs(session: nox.Session) -> None:
     """Build the documentation; a broken reference is an error."""
     session.install(".", *group("docs"))
     session.run("sphinx-build", "-W", "-n", "--keep-going", "-q", "docs", "docs/_build/html")
+
+
+@nox.session
+def sbom(session: nox.Session) -> None:
+    """List what is installed with the package, as CycloneDX JSON in the session's cache."""
+    bill = session.cache_dir.resolve() / "sbom.cdx.json"
+    installed = Path(session.create_tmp(), "installed").resolve()
+    session.install("pip", *group("sbom"))
+    session.run("python", "-m", "venv", "--clear", "--without-pip", str(installed))
+    python = str(installed / "bin" / "python")
+    session.run("python", "-m", "pip", "--python", python, "install", "--quiet", ".")
+    session.run(
+        *("cyclonedx-py", "environment", "--output-reproducible", "--of", "JSON"),
+        *("--pyproject", "pyproject.toml", "--output-file", str(bill), python),
+    )
+    session.log(f"the list is {bill}")
 
 
 @nox.session

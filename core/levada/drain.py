@@ -168,6 +168,8 @@ class Drain:
             held = await self._calls.within(self._patience_s, "resume", receipt, self._ctx)
         except Retry as retry:
             self._fail(Retry(str(retry), after=retry.after, everywhere=True))
+        except ConfigError as error:
+            raise ConfigError(f"sink '{self.setup.name}': {error}") from error
         except Failure as failure:
             if not self._open:
                 raise ConfigError(f"sink '{self.setup.name}': {failure}") from failure

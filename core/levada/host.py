@@ -89,6 +89,7 @@ class Host:
                 request_timeout=self.settings.request_timeout,
                 max_response_bytes=self.settings.max_response_bytes,
                 slots=max(16, self.settings.concurrency),
+                network=self.settings.network,
                 give_up=None if self.patient else self.settings.give_up_after,
             )
         return self._http

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal, TypeAlias, get_args
 from urllib.parse import quote
 
 from attrs import field, frozen, validators
@@ -16,6 +17,9 @@ from levada.sink import Sink
 from levada.source import Source
 
 MIB = 1024 * 1024
+
+Network: TypeAlias = Literal["any", "public-only"]
+"""``any``: wherever a URL leads. ``public-only``: to no private, local or special address."""
 
 
 def _seconds(value: float) -> timedelta:
@@ -42,6 +46,10 @@ class Settings:
         default=_seconds(30),
         help="The whole of one HTTP exchange, from name resolution to last byte.",
     )
+    network: Network = option(
+        default="any",
+        help="`public-only`: no connector reaches a private, local or special address.",
+    )
     shutdown_timeout: timedelta = option(
         default=_seconds(8), help="How long a stop may take before the process ends itself."
     )
@@ -67,6 +75,10 @@ class Settings:
     retention: timedelta = option(
         default=timedelta(hours=24), help="How long delivered events stay in the journal."
     )
+
+    def __attrs_post_init__(self) -> None:
+        if self.network not in get_args(Network):  # a slip of the pen must not allow everything
+            raise ConfigError(f"`network` must be one of {', '.join(get_args(Network))}")
 
 
 @frozen

@@ -40,9 +40,14 @@ _OURS = ("webhook-id", "webhook-timestamp", "webhook-signature", "content-type",
 
 
 def _is_url(instance: Any, attribute: "Attribute[str]", value: str) -> None:  # noqa: ARG001
-    parts = urlsplit(value)
+    example = "must be a URL such as https://hooks.example.com/levada"
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # raises where it is none
+    except ValueError:  # its text holds the value
+        raise ValueError(example) from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or "\\" in value:
-        raise ValueError("must be a URL such as https://hooks.example.com/levada")
+        raise ValueError(example)
     if "@" in parts.netloc or parts.fragment:
         raise ValueError("must not hold a user name, a password or a fragment")
 

@@ -1,6 +1,7 @@
 """`levada check`: everything wrong at once, then one request a source and nothing that delivers."""
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,3 +124,38 @@ def test_what_fails_is_marked_and_decides_the_exit_code(desk: Desk, sandbox: San
     assert webhook["text"] == f"127.0.0.1 port {port} cannot be reached: connection refused"
     assert webhook["exit_code"] == 75
     assert (file["exit_code"], "is no folder" in file["text"]) == (74, True)
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "2130706433"])
+def test_public_only_keeps_the_command_from_the_machine_s_own_ports(
+    desk: Desk, command: str, host: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        there = f"http://{host}:{listener.getsockname()[1]}"
+        desk.write(
+            "p.toml",
+            '[pipeline]\nnetwork = "public-only"\ngive_up_after = "100ms"\n'
+            f'[sources.kapso]\nbase_url = "{there}"\n[sinks.webhook]\nurl = "{there}"\n',
+        )
+
+        done = desk.run(command, "p.toml", KAPSO_API_KEY="x")
+
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert done.returncode == (2 if host == "127.0.0.1" else 75)
+    assert "public" in done.stdout + done.stderr
+
+
+def test_a_proxy_of_the_environment_is_not_asked_either(desk: Desk) -> None:
+    with Receiver.in_thread() as receiver, Sandbox.in_thread(stevora=None) as sandbox:
+        desk.write(
+            "p.toml",
+            f'[sources.kapso]\nbase_url = "{sandbox.kapso.url}"\n'
+            f'[sinks.webhook]\nurl = "{receiver.url}"\n',
+        )
+
+        done = desk.run("check", "p.toml", KAPSO_API_KEY="sandbox", HTTP_PROXY="http://127.0.0.1:9")
+
+    assert f"port {receiver.port} accepts connections" in done.stdout

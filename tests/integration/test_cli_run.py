@@ -369,3 +369,18 @@ def test_a_live_source_needs_follow(desk: Desk, sandbox: Sandbox) -> None:
 
     assert done.returncode == 2
     assert done.stderr == "levada: source 'live' listens for ever; add --follow\n"
+
+
+def test_what_a_sink_says_of_its_configuration_is_a_problem_of_the_file(
+    desk: Desk, sandbox: Sandbox
+) -> None:
+    desk.write(
+        "p.toml",
+        f'[sources.kapso]\nbase_url = "{sandbox.kapso.url}"\n'
+        '[sinks.alerts]\nuse = "webhook"\nurl = "https://127.0.0.1/"\nca_file = "none.pem"\n',
+    )
+
+    done = desk.run("run", "p.toml")
+
+    assert done.returncode == 2
+    assert f"levada: sink 'alerts': ca_file {desk.folder / 'none.pem'} cannot be" in done.stderr

@@ -11,7 +11,7 @@ from levada import Delivery, Fatal, Secret, Sink, SinkContext, hookimpl, option
 
 log = logging.getLogger("leaky")
 
-WAYS = ("log", "crash", "report")
+WAYS = ("log", "raise", "crash", "report")
 
 
 @define

@@ -40,7 +40,11 @@ class Console:
         return "→" if encoding.lower().replace("-", "") == "utf8" else "->"
 
     def line(self, text: str = "", **style: object) -> None:
-        """Write *text* and a line end, above the live line if there is one."""
+        """Write *text* and a line end, above the live line if there is one.
+
+        Secrets are taken out first: what connectors say of a failure is shown as they say it.
+        """
+        text = _scrubbed(text)
         if style and self.is_terminal and not os.environ.get("NO_COLOR"):
             text = click.style(text, **style)  # type: ignore[arg-type]  # its keywords are many
         with self._lock:
@@ -62,3 +66,9 @@ class Console:
             with suppress(OSError, ValueError):
                 self._stream.write(text)
                 self._stream.flush()
+
+
+def _scrubbed(text: str) -> str:
+    # Where the module was not imported there is no secret, and `levada --help` stays quick.
+    module = sys.modules.get("levada.secret")
+    return module.scrub_known(text) if module else text

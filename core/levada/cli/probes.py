@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping
 from contextlib import aclosing
@@ -20,8 +19,12 @@ from levada.cli.exit_codes import ExitCode
 from levada.connector import HttpClient, HttpResponse
 from levada.errors import Failure, LevadaError, PluginError, Retry
 from levada.host import Host, HostContext
+from levada.http.address import Address
+from levada.http.connection import in_words
+from levada.http.dial import dial
+from levada.http.network import check, refuse_private
 from levada.secret import ApiKey
-from levada.setup import Setup, SinkSetup, SourceSetup
+from levada.setup import Network, Setup, SinkSetup, SourceSetup
 from levada.sink import Sink
 from levada.source import Source
 
@@ -44,8 +47,9 @@ async def probe(setup: Setup) -> list[Finding]:
     """Look at every connector of *setup*, all at once; nothing is written or delivered."""
     patience = min(PATIENCE, setup.settings.give_up_after)
     host = Host(evolve(setup.settings, give_up_after=patience))
+    network = setup.settings.network
     sources = [_guarded(each.name, each.source.name, _source(each, host)) for each in setup.sources]
-    sinks = [_guarded(each.name, each.sink.name, _sink(each)) for each in setup.sinks]
+    sinks = [_guarded(each.name, each.sink.name, _sink(each, network)) for each in setup.sinks]
     try:
         return await asyncio.gather(*sources, *sinks)
     finally:
@@ -95,13 +99,13 @@ async def _first(many: AsyncIterator[T]) -> T | None:
         return await anext(several, None)
 
 
-async def _sink(setup: SinkSetup) -> str:
+async def _sink(setup: SinkSetup, network: Network) -> str:
     """Look at what sinks have in common by convention: a `path`, a `url`."""
     path, url = (getattr(setup.sink, name, None) for name in ("path", "url"))
     if isinstance(path, Path):
         return _writable(path)
     if isinstance(url, str):
-        return await _reachable(url, setup.sink)
+        return await _reachable(url, setup.sink, network)
     return "nothing to ask"
 
 
@@ -114,28 +118,27 @@ def _writable(path: Path) -> str:
     return f"{path} can be {'written' if place == path else 'made'}"
 
 
-async def _reachable(url: str, sink: Sink) -> str:
-    """Connect without a word; behind a proxy not even that, since it says nothing."""
+async def _reachable(url: str, sink: Sink, network: Network) -> str:
+    """Connect as the sink would, without a word."""
     parts = urlsplit(url)
-    if any(name.lower() in {"https_proxy", "http_proxy", "all_proxy"} for name in os.environ):
-        return "not tried: there is a proxy"
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    place = f"{parts.hostname} port {port}"
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    place = f"{host} port {port}"
+    inspect = refuse_private if network == "public-only" else None
+    if inspect and parts.scheme in {"http", "https"}:
+        check(Address.parse(url))
     try:
         async with asyncio.timeout(5):
-            _, writer = await asyncio.open_connection(parts.hostname, port)
-    except (OSError, TimeoutError) as error:
+            connected = await dial(host, port, inspect)
+    except (OSError, UnicodeError) as error:
         raise Retry(f"{place} cannot be reached: {_why(error)}") from None
-    writer.close()
+    connected.close()
     return f"{place} accepts connections; nothing was sent to {sink.name}"
 
 
 def _why(error: Exception) -> str:
-    if isinstance(error, socket.gaierror):
-        return error.strerror or "its name is unknown"
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno).lower()  # asyncio words it with tuples
-    return "no answer in 5 s"
+    if isinstance(error, TimeoutError) and not error.errno:
+        return "no answer in 5 s"
+    return in_words(error)
 
 
 class _Context(HostContext):

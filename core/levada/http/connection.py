@@ -18,7 +18,8 @@ from typing import cast
 import h11
 import httpx
 
-from levada.http.dial import dial
+from levada.http.dial import Inspect, dial
+from levada.http.network import NotPublic
 
 HEAD_BYTES = 64 * 1024
 """Longest status line and headers to take."""
@@ -44,14 +45,16 @@ class Connection(httpx.AsyncBaseTransport):
         self.answering: bool = False
 
     @classmethod
-    async def open(cls, url: httpx.URL, tls: ssl.SSLContext | None) -> "Connection":
-        """Connect to the origin of *url*.
+    async def open(
+        cls, url: httpx.URL, tls: ssl.SSLContext | None, inspect: Inspect | None = None
+    ) -> "Connection":
+        """Connect to the origin of *url*; *inspect* may refuse where that leads.
 
         Raises:
             OSError: among them `socket.gaierror` and `ssl.SSLError`.
         """
         host = url.raw_host.decode("ascii")
-        connected = await dial(host, url.port or (443 if tls else 80))
+        connected = await dial(host, url.port or (443 if tls else 80), inspect)
         try:
             _, stream = await asyncio.get_running_loop().create_connection(
                 _Socket, sock=connected, ssl=tls, server_hostname=host if tls else None
@@ -186,13 +189,15 @@ class _Socket(asyncio.Protocol):
         self._transport.abort()
 
 
-def in_words(error: Exception) -> str:
+def in_words(error: Exception) -> str:  # noqa: PLR0911  # one for each of them
     """Say in a few words what happened to a connection."""
     match error:
         case ssl.SSLCertVerificationError():
             return f"certificate not trusted: {error.verify_message}"
         case ssl.SSLError():
             return f"TLS failed: {(error.reason or 'no reason given').lower().replace('_', ' ')}"
+        case NotPublic():
+            return "leads to an address that is not public"
         case NotHttp():
             return "answered with something that is not HTTP"
         case socket.gaierror() | UnicodeError():

@@ -2,24 +2,33 @@
 
 import asyncio
 import socket
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 from levada.http.names import addresses_of
 
 HEAD_START_S = 0.25
 """How long one address is tried alone before the next one joins the race (RFC 8305)."""
 
+Inspect: TypeAlias = Callable[[Sequence[tuple[Any, ...]]], None]
+"""Raises where it does not like one of the addresses, which are as `getaddrinfo` gives them."""
 
-async def dial(host: str, port: int) -> socket.socket:
+
+async def dial(host: str, port: int, inspect: Inspect | None = None) -> socket.socket:
     """Return a socket connected to the first address of *host* that answers.
 
     asyncio can race addresses too, but leaves the winner open when it is cancelled at the wrong
     moment. Here whoever does not get the socket does not get a leak either.
 
+    *host* is resolved once: what *inspect* was shown is what is connected to.
+
     Raises:
-        OSError: no address answered; the reason is that of the first. Or *host* has none.
+        OSError: no address answered; the reason is that of the first. Or *host* has none, or
+            *inspect* raised it.
     """
     addresses = await addresses_of(host, port)
+    if inspect is not None:
+        inspect(addresses)
     race = _Race()
     try:
         for address in addresses[:-1]:

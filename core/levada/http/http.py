@@ -14,8 +14,10 @@ from levada.http.address import Address
 from levada.http.budget import Budget
 from levada.http.client import Client, Limits
 from levada.http.clock import Clock
+from levada.http.network import check, refuse_private
 from levada.http.slots import Slots
 from levada.secret import FINDABLE, ApiKey
+from levada.setup import Network
 
 log: logging.Logger = logging.getLogger("levada.http")
 
@@ -27,6 +29,7 @@ class Http:
         request_timeout: The whole of one exchange, from name resolution to last byte.
         max_response_bytes: Longest body to take, decompressed.
         slots: Connections of one client, unless it asks for another number.
+        network: ``public-only`` refuses URLs, and names at connect time, that lead elsewhere.
         give_up: How long a GET goes on after its first failure; None: for ever.
         clock: Time and chance, for tests.
     """
@@ -37,6 +40,7 @@ class Http:
         request_timeout: timedelta,
         max_response_bytes: int,
         slots: int = 16,
+        network: Network = "any",
         give_up: timedelta | None = timedelta(minutes=5),
         clock: Clock | None = None,
     ) -> None:
@@ -46,6 +50,7 @@ class Http:
             patience_s=float("inf") if give_up is None else give_up.total_seconds(),
         )
         self._slots = slots
+        self._public_only = network == "public-only"
         self._clock = clock or Clock()
         self._clients: dict[tuple[Any, ...], Client] = {}
         self._budgets: dict[tuple[str, str], Budget] = {}
@@ -83,11 +88,17 @@ class Http:
         if key not in self._clients:
             _check(share, limit)
             address = Address.parse(base_url)
+            if self._public_only:
+                check(address)
             self._clients[key] = Client(
                 address=address,
                 auth=auth,
                 limits=evolve(self._limits, deadline_s=timeout_s or self._limits.deadline_s),
-                slots=Slots(slots or self._slots, tls=self._trust(address, ca_file, client_cert)),
+                slots=Slots(
+                    slots or self._slots,
+                    tls=self._trust(address, ca_file, client_cert),
+                    inspect=refuse_private if self._public_only else None,
+                ),
                 clock=self._clock,
                 budget_of=partial(self._budget, address.origin, share, limit),
             )

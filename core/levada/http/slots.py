@@ -11,6 +11,7 @@ from attrs import frozen
 
 from levada.http.body import Body, Broken, TooLong, UnknownCoding
 from levada.http.connection import Closed, Connection, NotHttp, in_words
+from levada.http.dial import Inspect
 
 IDLE_GET_S = 50.0
 """How old an idle connection may be for a GET, which can be sent again if it proves stale."""
@@ -43,11 +44,18 @@ class Wanted:
 class Slots:
     """Up to *count* slots, the last used one first; further requests wait in line.
 
-    *tls* makes the context for https; None: plain http.
+    *tls* makes the context for https; None: plain http. *inspect* may refuse addresses.
     """
 
-    def __init__(self, count: int, *, tls: Callable[[], ssl.SSLContext] | None) -> None:
+    def __init__(
+        self,
+        count: int,
+        *,
+        tls: Callable[[], ssl.SSLContext] | None,
+        inspect: Inspect | None = None,
+    ) -> None:
         self._tls = tls
+        self._inspect = inspect
         self._free = asyncio.Semaphore(count)
         self._idle: list[Slot] = []
         self._busy: set[Slot] = set()
@@ -56,7 +64,7 @@ class Slots:
     async def take(self) -> "Slot":
         """Wait for a slot. Every `take` is followed by one `give`."""
         await self._free.acquire()
-        slot = self._idle.pop() if self._idle else Slot(self._tls)
+        slot = self._idle.pop() if self._idle else Slot(self._tls, self._inspect)
         self._busy.add(slot)
         return slot
 
@@ -79,8 +87,11 @@ class Slots:
 class Slot:
     """A place for one connection, opened when first needed and again when it broke."""
 
-    def __init__(self, tls: Callable[[], ssl.SSLContext] | None) -> None:
+    def __init__(
+        self, tls: Callable[[], ssl.SSLContext] | None, inspect: Inspect | None = None
+    ) -> None:
         self._tls = tls
+        self._inspect = inspect
         self._connection: Connection | None = None
         self._idle_since = 0.0
 
@@ -128,7 +139,7 @@ class Slot:
                     raise
                 self.close()
         tls = self._tls() if self._tls else None
-        self._connection = await Connection.open(request.url, tls)
+        self._connection = await Connection.open(request.url, tls, self._inspect)
         return await incoming.take(await self._connection.handle_async_request(request))
 
     async def _usable(self, method: str) -> Connection | None:

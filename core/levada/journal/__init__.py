@@ -21,6 +21,7 @@ from levada.event import Event, Origin
 from levada.host import Finding
 from levada.journal import diagnostics, schema
 from levada.journal.deliveries import Outstanding
+from levada.journal.folder import prepare
 from levada.journal.lock import locked
 from levada.journal.pruning import pruned, shrunk
 from levada.journal.rows import COLUMNS, event_of
@@ -55,7 +56,7 @@ class Journal:
         self._warned = 0.0
         with ExitStack() as stack:
             folder = settings.state
-            _make_folder(folder)
+            prepare(folder)
             stack.enter_context(locked(folder / "state.lock"))
             path = folder / FILE
             if not path.exists():
@@ -232,10 +233,3 @@ def _has_log(path: Path) -> bool:
     """Whether the last process left its log behind: it did not end by itself."""
     log = path.with_name(f"{path.name}-wal")
     return log.exists() and log.stat().st_size > 0
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StateError(f"the state folder {folder} cannot be made: {error.strerror}") from error

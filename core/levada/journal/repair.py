@@ -15,6 +15,7 @@ from levada.errors import StateError
 from levada.event import Event, Origin
 from levada.journal import FILE, schema
 from levada.journal.dead_letters import bury
+from levada.journal.folder import check
 from levada.journal.lock import locked
 from levada.journal.rows import COLUMNS, checksum, ranges
 from levada.page import parse_time
@@ -45,11 +46,13 @@ def repair(folder: Path) -> Repair:
     """Check the journal in *folder* row by row and mend what can be mended.
 
     Raises:
-        StateError: there is none, another process uses it, or not even its tables can be read.
+        StateError: there is none, another process or user has it, or not even its tables can be
+            read.
     """
     path = folder / FILE
     if not path.exists():
         raise StateError(f"there is no journal in {folder}; there is nothing to repair")
+    check(folder)
     with locked(folder / "state.lock"):
         found = Repair()
         found.structure = _structure(path)

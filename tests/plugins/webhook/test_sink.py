@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -444,6 +445,17 @@ async def test_a_missing_certificate_is_told_at_open(ctx: Context, tmp_path: Pat
         await sink.open(ctx)
 
 
+@pytest.mark.parametrize(
+    "url", ["https://h.test:cnry/", "https://[cnry/", "https://cnry\u2100.test/"]
+)
+def test_a_url_that_cannot_be_read_is_not_shown(url: str) -> None:
+    with pytest.raises(ValueError, match="must be a URL such as") as caught:
+        WebhookSink(url=url)
+
+    assert "cnry" not in "".join(traceback.format_exception_only(caught.value))
+    assert caught.value.__suppress_context__
+
+
 def test_identity_is_the_url_without_its_query() -> None:
     assert WebhookSink(url="https://h.test/a?key=k").identity() == "https://h.test/a"
 
@@ -463,6 +475,7 @@ def test_without_batch_a_delivery_is_one_event(options: dict[str, Json], size: i
         {"url": "https://user:pass@h.test/"},
         {"url": "https://h.test/#x"},
         {"url": "https://h.test\\@evil/"},
+        {"url": "https://h.test:99999/"},
         {"url": "https://h.test/", "headers": {"Webhook-Id": "1"}},
         {"url": "https://h.test/", "lanes": 0},
         {"url": "https://h.test/", "schedule": []},
