@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 
 from levada._json import Json
 from levada.connector import Connector, HttpClient
-from levada.secret import ApiKey
+from levada.secret import ApiKey, scrub_json
 from levada.setup import Settings
 from levada.source import Source
 
@@ -52,6 +52,7 @@ class Diagnostics:
 
     def add(self, connector: str, what: str, fields: dict[str, Json]) -> None:
         """Count a report, and log it unless it or enough of its kind were logged before."""
+        fields = scrub_json(fields)  # some are what others wrote
         self._fresh[Finding(connector, what, json.dumps(fields, sort_keys=True))] += 1
         kind = f"{connector}: {what}"
         text = " ".join([kind, *(f"{key}={value!r}" for key, value in fields.items())])

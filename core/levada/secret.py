@@ -8,7 +8,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, Never, Self
+from typing import Any, ClassVar, Never, Self
 from urllib.parse import quote, quote_plus
 from weakref import WeakValueDictionary
 
@@ -38,11 +38,12 @@ class Secret:
     message ("environment variable KAPSO_API_KEY").
     """
 
-    __slots__ = ("__weakref__", "_past", "_read", "_value", "origin")
+    __slots__ = ("__weakref__", "_forms", "_past", "_read", "_value", "origin")
 
     def __init__(self, value: str, *, origin: str = "the program") -> None:
         self._value = value
         self._past = ""
+        self._forms: dict[str, Sequence[str]] = {}
         self._read: Callable[[], str] | None = None
         self.origin: str = origin
         _KNOWN[id(self)] = self
@@ -100,7 +101,17 @@ class Secret:
         if hmac.compare_digest(_bytes(before), _bytes(self._value)):
             return False
         self._past = before
+        self._forms = {}
         return True
+
+    def _found_as(self, shortest: int) -> Iterator[str]:
+        """Return all that may stand for the value and for the one before it."""
+        made = self._forms  # which another thread may replace
+        for value in (self._value, self._past):
+            if len(value) >= shortest:
+                if value not in made:
+                    made[value] = tuple(_forms(value))
+                yield from made[value]
 
     def scrub(self, text: str) -> str:
         """Return *text* without the value and the one before it, raw, quoted, escaped or in Base64.
@@ -139,8 +150,7 @@ class ApiKey:
 
 def scrub(text: str, secrets: Iterable[Secret]) -> str:
     """Return *text* with every secret's value replaced, in whatever form, longest first."""
-    values = {value for secret in secrets for value in (secret._value, secret._past)}  # noqa: SLF001  # our own
-    return _without(text, values)
+    return _without(text, secrets, shortest=1)
 
 
 def scrub_known(text: str) -> str:
@@ -149,12 +159,24 @@ def scrub_known(text: str) -> str:
     The second line of defence: nothing should put a secret there in the first place.
     """
     known = [secret for each in _KNOWN.valuerefs() if (secret := each()) is not None]
-    values = {value for secret in known for value in (secret._value, secret._past)}  # noqa: SLF001  # our own
-    return _without(text, {value for value in values if len(value) >= FINDABLE})
+    return _without(text, known, shortest=FINDABLE)
 
 
-def _without(text: str, values: Iterable[str]) -> str:
-    forms = {form for value in values if value for form in _forms(value)}
+def scrub_json(value: Any) -> Any:
+    """Do the same with all texts in a JSON value, names included."""
+    match value:
+        case str():
+            return scrub_known(value)
+        case dict():
+            return {scrub_json(name): scrub_json(each) for name, each in value.items()}
+        case list() | tuple():
+            return [scrub_json(each) for each in value]
+        case _:
+            return value
+
+
+def _without(text: str, secrets: Iterable[Secret], *, shortest: int) -> str:
+    forms = {form for secret in secrets for form in secret._found_as(shortest)}  # noqa: SLF001  # our own
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, REDACTED)
     return text

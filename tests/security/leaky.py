@@ -1,17 +1,38 @@
 """A third party's plugin that has everything wrong: it shows its secret wherever it can."""
 
 import logging
-from collections.abc import Iterable
+import warnings
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from threading import Thread
 from typing import ClassVar
 
 from attrs import define
 
-from levada import Delivery, Fatal, Secret, Sink, SinkContext, hookimpl, option
+from levada import (
+    Batch,
+    Delivery,
+    Disable,
+    Fatal,
+    Json,
+    Partition,
+    Reject,
+    Rejected,
+    Retry,
+    Secret,
+    Sink,
+    SinkContext,
+    Source,
+    SourceContext,
+    hookimpl,
+    option,
+)
 
 log = logging.getLogger("leaky")
 
-WAYS = ("log", "raise", "crash", "report")
+WAYS = ("log", "log badly", "warn", "raise", "crash", "report", "reject", "retry", "disable")
+QUIETLY = ("thread", "finalizer")
+SOURCE_WAYS = ("crash", "raise", "retry", "reject")
 
 
 @define
@@ -23,25 +44,79 @@ class LeakySink(Sink):
     key: Secret = option(help="The secret.")
     way: str = option(default="log", help="How to show it.")
 
-    async def write(self, delivery: Delivery, ctx: SinkContext) -> None:
+    async def write(self, delivery: Delivery, ctx: SinkContext) -> None:  # noqa: C901  # one way each
         """Show the secret."""
         value = self.key.reveal()
-        if self.way == "log":
-            log.warning("sent %s and\n%r", value, {"key": value})
-            try:
-                self._stumble(value)
-            except ValueError:
-                log.warning("failed", exc_info=True)
-        elif self.way == "raise":
-            raise Fatal(f"refused with {value}")
-        elif self.way == "report":
-            ctx.report("leaky.key", key=value)
-        else:
-            self._stumble(value)
+        match self.way:
+            case "log":
+                log.warning("sent %s and\n%r", value, {"key": value})
+                try:
+                    _stumble(value)
+                except ValueError:
+                    log.warning("failed", exc_info=True)
+            case "log badly":
+                log.warning("sent %d", value)
+            case "warn":
+                warnings.warn(f"no such key: {value}", stacklevel=1)
+            case "thread":
+                thread = Thread(target=_stumble, args=(value,), name="leaky")
+                thread.start()
+                thread.join()
+            case "finalizer":
+                _Finalized(value)
+            case "report":
+                ctx.report("leaky.key", key=value, all={value: [value]})
+            case "raise":
+                raise Fatal(f"refused with {value}")
+            case "reject":
+                raise Reject({(each.partition, each.id): value for each in delivery.events})
+            case "retry":
+                raise Retry(f"refused with {value}")
+            case "disable":
+                raise Disable(f"refused with {value}")
+            case _:
+                _stumble(value)
 
-    @staticmethod
-    def _stumble(value: str) -> None:
-        raise ValueError(f"cannot read {value!r}")
+
+@define
+class LeakySource(Source):
+    """Does the same while it reads."""
+
+    name: ClassVar[str] = "leaky"
+
+    key: Secret = option(help="The secret.")
+    way: str = option(default="crash", help="How to show it.")
+
+    async def read(
+        self, partition: Partition, position: Json, ctx: SourceContext
+    ) -> AsyncIterator[Batch]:
+        """Show the secret."""
+        value = self.key.reveal()
+        if self.way == "raise":
+            raise Fatal(f"refused with {value}")
+        if self.way == "retry":
+            raise Retry(f"refused with {value}")
+        if self.way == "crash":
+            _stumble(value)
+        yield Batch([], rejected=[Rejected(b"{}", reason=f"no event: {value}")])
+
+
+class _Finalized:
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __del__(self) -> None:
+        _stumble(self._value)
+
+
+def _stumble(value: str) -> None:
+    raise ValueError(f"cannot read {value!r}")
+
+
+@hookimpl
+def event_sources() -> Iterable[type[Source]]:
+    """Offer `LeakySource`."""
+    return [LeakySource]
 
 
 @hookimpl

@@ -17,9 +17,10 @@ def main() -> Never:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    from levada.cli import failures
+    from levada.cli import failures, logs
     from levada.cli.root import levada
 
+    logs.log_what_nobody_catches()
     try:
         code = levada.main(arguments, prog_name="levada", standalone_mode=False)
     except Exception as error:  # noqa: BLE001  # the last one to see it says what it means

@@ -1,6 +1,5 @@
 """`levada check`."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +7,7 @@ import click
 
 from levada.cli.command import Command, console_of
 from levada.cli.exit_codes import ExitCode, worst
+from levada.cli.printing import say, say_json
 from levada.cli.text import columns, count, safe
 
 if TYPE_CHECKING:
@@ -28,12 +28,13 @@ def check_command(ctx: click.Context, file: Path, *, offline: bool, as_json: boo
     """
     from levada.cli import setups
 
-    findings = _findings(setups.load(file), offline=offline)
+    setup = setups.load(file)  # whose secrets are known, and taken out below, while it is held
+    findings = _findings(setup, offline=offline)
     if as_json:
-        click.echo(json.dumps([_as_json(each) for each in findings], ensure_ascii=False))
+        say_json([_as_json(each) for each in findings])
     else:
         for line in columns([(_mark(each), each.name, each.text) for each in findings]):
-            click.echo(safe(line))
+            say(line)
     code = worst(each.code for each in findings)
     if code is ExitCode.DONE and console_of(ctx).is_terminal:
         console_of(ctx).line(safe(f"next: levada run {file}"))

@@ -1,6 +1,5 @@
 """`levada plugins` and `levada describe`."""
 
-import json
 import shutil
 from typing import TYPE_CHECKING
 
@@ -8,6 +7,7 @@ import click
 
 from levada.cli.command import Command
 from levada.cli.exit_codes import ExitCode
+from levada.cli.printing import say, say_json
 from levada.cli.text import columns, safe
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def plugins_command(*, as_json: bool) -> ExitCode:
 
     offers = Registry().offers()
     if as_json:
-        click.echo(json.dumps([attrs.asdict(each) for each in offers], ensure_ascii=False))
+        say_json([attrs.asdict(each) for each in offers])
         return ExitCode.DONE
     table = [("connector", "role", "from", "version")]
     table += [
@@ -38,10 +38,10 @@ def plugins_command(*, as_json: bool) -> ExitCode:
         for each in offers
     ]
     for line in columns(table):
-        click.echo(safe(line))
+        say(line)
     for each in offers:
         if each.error:
-            click.echo(safe(f"!!  {each.name} {each.error}"))
+            say(f"!!  {each.name} {each.error}")
     return ExitCode.DONE
 
 
@@ -57,11 +57,12 @@ def describe_command(connector: str, style: str | None) -> ExitCode:
 
     descriptions = [describe(cls) for cls in _classes(Registry(), connector)]
     if style == "json":
-        click.echo(_json([each.json() for each in descriptions]))
+        say_json(_one_or_all([each.json() for each in descriptions]))
     elif style == "schema":
-        click.echo(_json([each.schema for each in descriptions], indent=2))
+        say_json(_one_or_all([each.schema for each in descriptions]), indent=2)
     elif style == "toml":
-        click.echo("\n".join(each.toml() for each in descriptions), nl=False)
+        for line in "\n".join(each.toml() for each in descriptions).splitlines():
+            say(line)
     else:
         click.echo("\n\n".join(map(_text, descriptions)))
     return ExitCode.DONE
@@ -83,10 +84,9 @@ def _classes(registry: "Registry", name: str) -> "list[type[Connector]]":
     return found
 
 
-def _json(several: list[dict[str, object]], *, indent: int | None = None) -> str:
-    """Write one thing as itself, and two (a name that is source and sink) as an array."""
-    what = several[0] if len(several) == 1 else several
-    return json.dumps(what, ensure_ascii=False, indent=indent)
+def _one_or_all(several: list[dict[str, object]]) -> object:
+    """Return one thing as itself, and two (a name that is source and sink) as an array."""
+    return several[0] if len(several) == 1 else several
 
 
 def _text(described: "Description") -> str:

@@ -9,6 +9,8 @@ from typing import TextIO
 
 import click
 
+from levada.cli.printing import scrubbed
+
 ERASE = "\r\x1b[K"
 
 
@@ -44,7 +46,7 @@ class Console:
 
         Secrets are taken out first: what connectors say of a failure is shown as they say it.
         """
-        text = _scrubbed(text)
+        text = scrubbed(text)
         if style and self.is_terminal and not os.environ.get("NO_COLOR"):
             text = click.style(text, **style)  # type: ignore[arg-type]  # its keywords are many
         with self._lock:
@@ -66,9 +68,3 @@ class Console:
             with suppress(OSError, ValueError):
                 self._stream.write(text)
                 self._stream.flush()
-
-
-def _scrubbed(text: str) -> str:
-    # Where the module was not imported there is no secret, and `levada --help` stays quick.
-    module = sys.modules.get("levada.secret")
-    return module.scrub_known(text) if module else text

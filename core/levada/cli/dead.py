@@ -1,6 +1,5 @@
 """`levada dead`: what could not be delivered, looked at, tried again or let go."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +7,7 @@ import click
 
 from levada.cli.command import Command
 from levada.cli.exit_codes import ExitCode
+from levada.cli.printing import say, say_json
 from levada.cli.text import columns, count, cut, safe
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ def list_command(file: Path, *, sink: str | None, as_json: bool) -> ExitCode:
 
     found = _letters(file, Choice(sink=sink))
     if as_json:
-        click.echo(json.dumps([_as_json(each) for each in found], ensure_ascii=False))
+        say_json([_as_json(each) for each in found])
         return ExitCode.DONE
     rows = [_row(each) for each in found]
     head = ("letter", "sink", "partition", "event", "attempts", "time", "reason")
     for line in columns([head, *rows]) if rows else ["no dead letters"]:
-        click.echo(safe(line))
+        say(line)
     return ExitCode.DONE
 
 
@@ -72,11 +72,11 @@ def show_command(file: Path, *, letters: tuple[str, ...], as_json: bool) -> Exit
         raise click.UsageError("Name at least one LETTER; `levada dead list` has their numbers.")
     found = _require(_letters(file, Choice(names=letters)), letters)
     if as_json:
-        click.echo(json.dumps([_in_full(each) for each in found], ensure_ascii=False))
+        say_json([_in_full(each) for each in found])
         return ExitCode.DONE
     for each in found:
         for line in _lines(each):
-            click.echo(safe(line))
+            say(line)
     return ExitCode.DONE
 
 
@@ -96,11 +96,9 @@ def retry_command(
 
     choice = _choice(letters, sink, everything=everything)
     done, left = _change(file, choice, letters, dead_letters.retry)
-    click.echo(safe(f"{count(done, 'dead letter')} will be delivered by: levada run {file}"))
+    say(f"{count(done, 'dead letter')} will be delivered by: levada run {file}")
     if left:
-        click.echo(
-            f"{count(left, 'other')} came from a source and is no event: it stays, or drop it"
-        )
+        say(f"{count(left, 'other')} came from a source and is no event: it stays, or drop it")
     return ExitCode.DONE
 
 
@@ -120,7 +118,7 @@ def drop_command(
 
     choice = _choice(letters, sink, everything=everything)
     done, _ = _change(file, choice, letters, dead_letters.drop)
-    click.echo(f"{count(done, 'dead letter')} dropped")
+    say(f"{count(done, 'dead letter')} dropped")
     return ExitCode.DONE
 
 

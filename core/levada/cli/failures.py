@@ -1,5 +1,6 @@
 """What ends a command, in a few lines on standard error, and the exit code that goes with it."""
 
+import io
 import traceback
 from collections.abc import Sequence
 
@@ -8,6 +9,7 @@ import click
 from levada.cli import exit_codes, logs
 from levada.cli.console import Console
 from levada.cli.exit_codes import ExitCode
+from levada.cli.printing import scrubbed
 from levada.cli.text import count, safe
 
 
@@ -17,10 +19,13 @@ def show(error: Exception) -> int:
         return ExitCode.INTERRUPTED
     console = Console()
     if logs.is_debugging():
-        for line in traceback.format_exc().splitlines():
+        for line in scrubbed(traceback.format_exc()).splitlines():
             console.line(safe(line))
     if isinstance(error, click.ClickException):
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        for line in shown.getvalue().splitlines():
+            console.line(safe(line))
         return error.exit_code
     cause = _first(error)
     for line in lines(cause):

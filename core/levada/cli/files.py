@@ -1,6 +1,5 @@
 """`levada init` and `levada schema`."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +10,8 @@ import click
 
 from levada.cli.command import Command
 from levada.cli.exit_codes import ExitCode
-from levada.cli.text import count, safe
+from levada.cli.printing import say, say_json
+from levada.cli.text import count
 
 if TYPE_CHECKING:
     from levada.connector import Connector
@@ -61,8 +61,8 @@ def init_command(names: tuple[str, ...], output: Path, *, force: bool) -> ExitCo
     _write(output, text.replace("{stem}", output.stem), force=force)
     left = [setting for name, each in tables for setting in _left(name, each)]
     todo = f"   ({count(len(left), 'setting')} left: {', '.join(left)})" if left else ""
-    click.echo(safe(f"wrote {output}{todo}"))
-    click.echo(safe(f"next: levada check {output}"))
+    say(f"wrote {output}{todo}")
+    say(f"next: levada check {output}")
     return ExitCode.DONE
 
 
@@ -77,7 +77,7 @@ def schema_command() -> ExitCode:
     from levada.describe import schema
     from levada.plugins import Registry
 
-    click.echo(json.dumps(schema(Registry()), indent=2, ensure_ascii=False))
+    say_json(schema(Registry()), indent=2)
     return ExitCode.DONE
 
 

@@ -1,18 +1,41 @@
 """Log records on standard error: one record one line, whatever is in it."""
 
 import logging
+import sys
+import threading
 import time
 
 from levada.cli.console import Console
+from levada.cli.printing import scrubbed
 from levada.cli.text import safe
+
+log: logging.Logger = logging.getLogger("levada.cli")
 
 
 def set_up(console: Console, level: int) -> None:
     """Show what Levada and its plugins log from *level* on, and only warnings of everyone else."""
     handler = _Handler(console)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    logging.captureWarnings(capture=level <= logging.INFO)
+    logging.captureWarnings(capture=True)  # Python would write them as they are
     logging.getLogger("levada").setLevel(level)
+
+
+def log_what_nobody_catches() -> None:
+    """Log what ends a thread, or fails where nothing can be raised, as anything else.
+
+    Python would write it as it is, with whatever secret a plugin put into it.
+    """
+
+    def in_thread(failed: threading.ExceptHookArgs) -> None:
+        name = failed.thread.name if failed.thread else "unknown"
+        text, found = f"thread {name} ended by", failed.exc_value or failed.exc_type()
+        log.error("%s %s", text, type(found).__name__, exc_info=found)
+
+    def unraisable(failed: "sys.UnraisableHookArgs") -> None:
+        found = failed.exc_value or failed.exc_type()
+        log.error("%s was ignored", type(found).__name__, exc_info=found)
+
+    threading.excepthook, sys.unraisablehook = in_thread, unraisable
 
 
 def is_debugging() -> bool:
@@ -33,11 +56,13 @@ class _Handler(logging.Handler):
             self._console.line(self._text(record), **_style(record.levelno))
             for line in self._traceback(record):
                 self._console.line(f"    {safe(line)}")
-        except Exception:  # noqa: BLE001  # as every logging handler
-            self.handleError(record)
+        except Exception as error:  # noqa: BLE001  # logging's own way would show the arguments
+            self._console.line(
+                f"a log record of {safe(record.name)} cannot be shown: {type(error).__name__}"
+            )
 
     def _text(self, record: logging.LogRecord) -> str:
-        message, level = safe(_scrubbed(record.getMessage())), record.levelname.lower()
+        message, level = safe(scrubbed(record.getMessage())), record.levelname.lower()
         if self._console.is_terminal:
             return f"{level}: {message}"
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
@@ -46,14 +71,7 @@ class _Handler(logging.Handler):
     def _traceback(self, record: logging.LogRecord) -> list[str]:
         if not record.exc_info or not is_debugging():
             return []
-        return _scrubbed(logging.Formatter().formatException(record.exc_info)).splitlines()
-
-
-def _scrubbed(text: str) -> str:
-    """Take secrets out of what was logged: a third party may have put one into its message."""
-    from levada.secret import scrub_known  # not at the top: it would make `levada --help` slow
-
-    return scrub_known(text)
+        return scrubbed(logging.Formatter().formatException(record.exc_info)).splitlines()
 
 
 def _style(level: int) -> dict[str, object]:

@@ -7,7 +7,8 @@ import click
 
 from levada.cli.command import Command
 from levada.cli.exit_codes import ExitCode
-from levada.cli.text import count, safe
+from levada.cli.printing import say
+from levada.cli.text import count
 
 if TYPE_CHECKING:
     from levada.journal.repair import Repair
@@ -28,7 +29,7 @@ def repair_command(file: Path) -> ExitCode:
     setup = setups.load(file, read_secrets=False)
     found = repair(setup.settings.state)
     for line in _lines(found, file):
-        click.echo(safe(line))
+        say(line)
     return ExitCode.DONE
 
 

@@ -1,12 +1,12 @@
 """`levada run`."""
 
-import json
 from pathlib import Path
 
 import click
 
 from levada.cli.command import Command, console_of
 from levada.cli.exit_codes import ExitCode
+from levada.cli.printing import say_json
 
 
 @click.command("run", cls=Command)
@@ -78,8 +78,7 @@ def run_command(
         quiet=as_json,
     )
     if as_json:
-        text = json.dumps(summary.as_json(report, strict=strict), ensure_ascii=False)
-        click.echo(text, err=setups.prints(setup))
+        say_json(summary.as_json(report, strict=strict), err=setups.prints(setup))
     else:
         summary.show(report, console, file=str(file))
     return exit_codes.of_report(report, strict=strict)

@@ -10,7 +10,8 @@ import click
 
 from levada.cli.command import Command
 from levada.cli.exit_codes import ExitCode
-from levada.cli.text import columns, count, cut, safe, seconds, size
+from levada.cli.printing import say, say_json
+from levada.cli.text import columns, count, cut, seconds, size
 
 if TYPE_CHECKING:
     from levada._json import Json
@@ -42,12 +43,12 @@ def status_command(file: Path, *, as_json: bool) -> ExitCode:
     setup = setups.load(file, read_secrets=False)
     found = status(setup.settings.state, max_bytes=setup.settings.max_journal_bytes)
     if as_json:
-        click.echo(json.dumps(_as_json(found), ensure_ascii=False))
+        say_json(_as_json(found))
     elif found is None:
-        click.echo(safe(f"{file} has not run yet: there is no state in {setup.settings.state}"))
+        say(f"{file} has not run yet: there is no state in {setup.settings.state}")
     else:
         for line in _lines(found, file, setup):
-            click.echo(safe(line))
+            say(line)
     return ExitCode.DONE
 
 
@@ -71,11 +72,11 @@ def enable_command(file: Path, sink: str) -> ExitCode:
     if sink not in names:
         raise ConfigError(f"{file} has no sink '{sink}'; its sinks: {', '.join(names)}")
     if status(setup.settings.state, max_bytes=setup.settings.max_journal_bytes) is None:
-        click.echo(safe(f"{file} has not run yet; there is nothing to enable"))
+        say(f"{file} has not run yet; there is nothing to enable")
         return ExitCode.DONE
     was_off = asyncio.run(_enable(setup.settings, sink))
     text = "is enabled again" if was_off else "was not disabled"
-    click.echo(safe(f"sink '{sink}' {text}; next: levada run {file}"))
+    say(f"sink '{sink}' {text}; next: levada run {file}")
     return ExitCode.DONE
 
 

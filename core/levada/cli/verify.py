@@ -1,6 +1,5 @@
 """`levada verify`."""
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +9,8 @@ import click
 
 from levada.cli.command import Command
 from levada.cli.exit_codes import ExitCode
-from levada.cli.text import columns, count, safe
+from levada.cli.printing import say, say_json
+from levada.cli.text import columns, count
 
 if TYPE_CHECKING:
     from levada.setup import Setup
@@ -42,11 +42,11 @@ def verify_command(file: Path, *, since: str | None, as_json: bool) -> ExitCode:
     moment = _moment(since) if since else datetime.now(UTC) - setup.settings.retention
     verdicts = asyncio.run(_verify(setup, moment))
     if as_json:
-        click.echo(json.dumps([_as_json(each) for each in verdicts], ensure_ascii=False))
+        say_json([_as_json(each) for each in verdicts])
     else:
         for verdict in verdicts:
             for line in _lines(verdict, moment):
-                click.echo(safe(line))
+                say(line)
     return ExitCode.STATE if any(each.missing for each in verdicts) else ExitCode.DONE
 
 

@@ -15,6 +15,7 @@ from levada.errors import StateError
 from levada.event import Event
 from levada.journal import schema
 from levada.journal.rows import ROW_BYTES, row_of
+from levada.secret import scrub_known
 
 FILE = "state.db"
 
@@ -110,7 +111,7 @@ def bury(
             event.id,
             event.seq,
             event.raw,
-            reason,
+            scrub_known(reason),
             attempts,
             _now(),
             origin.uri if origin else "",
@@ -138,7 +139,7 @@ def bury_item(
             partition.key,
             hashlib.sha256(rejected.raw).hexdigest(),
             rejected.raw,
-            rejected.reason,
+            scrub_known(rejected.reason),
             _now(),
         ),
     )

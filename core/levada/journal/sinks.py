@@ -12,6 +12,7 @@ from levada.event import Event
 from levada.journal import dead_letters
 from levada.journal.deliveries import Outstanding, Ranges
 from levada.journal.rows import ranges
+from levada.secret import scrub_known
 from levada.setup import SinkSetup
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ class Cursor:
     def failed(self, delivery: Outstanding, *, persist_due: bool) -> Awaitable[None]:
         """Record a failed attempt, and the time of the next one if it is to outlast the process."""
         due = delivery.due or None if persist_due else None
-        values = (delivery.attempts, due, delivery.reason, delivery.row)
+        values = (delivery.attempts, due, scrub_known(delivery.reason), delivery.row)
         return self._journal.write(
             lambda connection: connection.execute(
                 "UPDATE delivery SET attempts = ?, due = ?, reason = ? WHERE id = ?", values
@@ -200,7 +201,7 @@ class Cursor:
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(
                 "UPDATE sink SET state = 'disabled', reason = ? WHERE name = ?",
-                (reason, self._setup.name),
+                (scrub_known(reason), self._setup.name),
             )
 
         return self._journal.write(write, urgent=True)
