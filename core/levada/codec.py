@@ -70,6 +70,11 @@ def one_line(raw: bytes) -> bytes:
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode("utf-8")
 
 
+def is_plain(raw: bytes) -> bool:
+    """Whether *raw* is ASCII on one line, which is quick to tell and needs no escapes."""
+    return raw.isascii() and not (b"\n" in raw or b"\r" in raw or b"\x7f" in raw)
+
+
 def mended(raw: bytes) -> bytes:
     """Replace what no JSON parser has to take, invalid UTF-8 and lone surrogates, by U+FFFD."""
     utf8 = raw.decode("utf-8", "replace").encode("utf-8")

@@ -69,10 +69,11 @@ class Contract:
                 raise self._broken(reason)
             if not _is_text(event):
                 rejected.append(Rejected(event.raw, reason="a name in it is not Unicode text"))
-            elif b"\n" in event.raw or b"\r" in event.raw:
-                events.append(evolve(event, raw=codec.one_line(event.raw)))
-            else:
+            elif codec.is_plain(event.raw):
                 events.append(event)
+            else:  # most are as they should be, but for some `levada.page` did not see to it
+                raw = codec.one_line(event.raw)
+                events.append(event if raw == event.raw else evolve(event, raw=raw))
         return events, rejected
 
     def _position(self, position: Json) -> Json:

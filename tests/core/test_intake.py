@@ -721,3 +721,15 @@ async def test_an_event_of_several_lines_is_kept_as_one(start: Start, journal: J
     await intake.run()
 
     assert journal.read("SELECT raw FROM event") == [(b'{  "id": "evt-1"}',)]
+
+
+async def test_an_event_keeps_nothing_that_a_terminal_would_act_on(
+    start: Start, journal: Journal
+) -> None:
+    rude = evolve(event(1, "a"), raw='{"x": "é \x7f\x9b\u202e"}'.encode())
+    intake = await start(ScriptedSource(runs={"a": [rude]}))
+
+    await intake.run()
+
+    ((raw,),) = journal.read("SELECT raw FROM event")
+    assert raw.decode() == r'{"x": "é \u007f\u009b\u202e"}'

@@ -12,7 +12,8 @@ from attrs import field, frozen
 from levada.errors import ConfigError
 
 _PATH = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
-_DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?=/|$)", re.IGNORECASE)
+_SLASH = "/|%2f|%5c"  # servers differ in when they decode
+_DOTS = re.compile(rf"(?:^|{_SLASH})(?:\.|%2e){{1,2}}(?={_SLASH}|$)", re.IGNORECASE)
 
 
 @frozen
