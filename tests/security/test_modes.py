@@ -1,8 +1,11 @@
 """Who may read what is left on disk."""
 
 import os
+import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -90,3 +93,59 @@ def test_repair_refuses_a_folder_that_everybody_may_write_to(desk: Desk, sandbox
 
     assert done.returncode == 6
     assert "everybody may write" in done.stderr
+
+
+EMBEDDED = """
+import asyncio, os, sys
+from pathlib import Path
+from levada import Pipeline, Secret, Settings, Setup, SinkSetup, SourceSetup
+from levada_file.sink import FileSink
+from levada_kapso.source import KapsoSource
+
+os.umask(0)
+source = KapsoSource(base_url=sys.argv[1], api_key=Secret(sys.argv[2]))
+sinks = [FileSink(path=Path("one.jsonl.gz")), FileSink(path=Path("deep/er/many"), rotate_bytes=1)]
+setup = Setup(
+    sources=[SourceSetup.of(source)],
+    sinks=[SinkSetup.of(sink, name=f"s{i}") for i, sink in enumerate(sinks)],
+    settings=Settings(state=Path("not/yet/there")),
+)
+assert asyncio.run(Pipeline(setup).run()).ending == "done"
+"""
+
+
+def test_a_program_that_cares_for_no_umask_leaves_nothing_open(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    command = [sys.executable, "-c", EMBEDDED, sandbox.kapso.url, sandbox.kapso_key]
+
+    subprocess.run(command, check=True, cwd=tmp_path, timeout=50)
+
+    found = modes(tmp_path)
+    assert {name for name in found if found[name] & 0o022} == set()
+    assert {found[name] for name in ("not", "yet", "there")} == {0o700}
+    assert {mode for name, mode in found.items() if name.startswith("state.")} == {0o600}
+    assert (found["one.jsonl.gz"], found["many"], found["deep"]) == (0o640, 0o750, 0o750)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077], ids=oct)
+def test_no_command_makes_what_others_may_write_to_or_state_that_they_may_read(
+    desk: Desk, sandbox: Sandbox, umask: int
+) -> None:
+    desk.write("p.toml", CARRY.format(url=sandbox.kapso.url)).chmod(0o644)
+    key = {"KAPSO_API_KEY": sandbox.kapso_key}
+
+    for use in ("run p.toml", "init kapso file --output new.toml", "demo --directory demo"):
+        subprocess.run(**desk.command(*use.split(), **key), check=True, umask=umask, timeout=50)
+    journal = desk.folder / ".levada" / "p" / "state.db"
+    with closing(sqlite3.connect(journal)) as connection, connection:
+        connection.execute("UPDATE event SET crc = crc + 1 WHERE seq = 1")
+    subprocess.run(**desk.command("repair", "p.toml"), check=True, umask=umask, timeout=50)
+
+    found = {str(path.relative_to(desk.folder)): path for path in desk.folder.rglob("*")}
+    mode = {name: path.stat().st_mode & 0o777 for name, path in found.items()}
+    assert any("damaged" in name for name in found)
+    assert {name for name in mode if mode[name] & 0o022} == set()
+    state = {name for name in found if ".levada" in name or name.startswith("demo/")}
+    secret = {name for name in state if not name.endswith((".jsonl", "pipeline.toml"))}
+    assert {name for name in secret if mode[name] & 0o077} == set()

@@ -4,6 +4,8 @@ import base64
 import hashlib
 import hmac
 import json
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 
@@ -94,3 +96,23 @@ def test_what_the_command_sends_verifies_with_both_and_with_either_key(
         assert not verifies(
             "whsec_" + base64.b64encode(b"x" * 32).decode(), delivery.headers, delivery.body
         )
+
+
+def openssl(secret: str, headers: Mapping[str, str], body: bytes) -> str:
+    """Return the signature that OpenSSL makes for a delivery."""
+    key = base64.b64decode(secret.split("_", 1)[1]).hex()
+    content = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    command = ["openssl", "dgst", "-sha256", "-mac", "HMAC", "-macopt", f"hexkey:{key}", "-binary"]
+    made = subprocess.run(command, input=content, check=True, capture_output=True).stdout
+    return f"v1,{base64.b64encode(made).decode()}"
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl")
+@pytest.mark.parametrize("length", [24, 32, 64])
+def test_openssl_makes_the_same_signature(length: int) -> None:
+    secret = "whsec_" + base64.b64encode(bytes(range(length))).decode()
+    body = '{"text": "é \\u202e"}'.encode()
+
+    headers = signed([key_of(Secret(secret))], "evt_1", 1614265330, body)
+
+    assert headers["webhook-signature"] == openssl(secret, headers, body)
