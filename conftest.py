@@ -1,4 +1,7 @@
-"""Runs the Python examples in README.md and docs/ as tests, each page in a folder of its own."""
+"""What holds for every test.
+
+The Python examples in README.md and docs/ are run as tests, each page in a folder of its own.
+"""
 
 import os
 from pathlib import Path
@@ -13,6 +16,16 @@ collect_ignore = [
     "docs/_build",
     "docs/examples",
 ]  # the examples are packages with tests of their own
+
+ON_DEMAND = ("faults", "nightly", "root")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes minutes or needs root, unless ``-m`` asks for it."""
+    unwanted = [name for name in ON_DEMAND if name not in config.option.markexpr]
+    left_out = [item for item in items if any(map(item.get_closest_marker, unwanted))]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 def _enter(namespace: dict[str, Any]) -> None:

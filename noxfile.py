@@ -128,8 +128,20 @@ def package(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Run the installed command among vendors, sinks and plugins that break; takes minutes."""
+    """Run what meets more faults and more crashes than the tests do; takes minutes."""
     session.install(".", *group("tests"))
-    pytest = ("pytest", "-n", "auto", "--dist=worksteal", "-m", "faults or not faults")
-    folders = [f"tests/{name}" for name in ("faults", "sink_faults", "plugin_faults")]
-    session.run(*pytest, *folders, *session.posargs)
+    session.run("pytest", "-m", "faults", "-n", "auto", "--dist=worksteal", *session.posargs, "tests")
+
+
+@nox.session
+def root(session: nox.Session) -> None:
+    """Take a disk's power away under running pipelines; skipped without root or loop devices."""
+    session.install(".", *group("tests"))
+    session.run("pytest", "-m", "root", "-n", "auto", "--dist=load", *session.posargs, "tests")
+
+
+@nox.session
+def nightly(session: nox.Session) -> None:
+    """Kill pipelines at hundreds of moments, make up thousands of inputs; takes half an hour."""
+    session.install(".", *group("tests"))
+    session.run("pytest", "-m", "nightly", "-n", "auto", "--dist=load", *session.posargs, "tests")

@@ -47,6 +47,9 @@ class StdoutSink(Sink):
         What a cancelled or failed write began goes on where it stopped when the same delivery
         comes again; before another delivery, its unfinished line is finished.
 
+        There is a receipt, though nothing reads it: with one, the host notes a delivery before it
+        hands over the next, and a crash repeats no more than that one.
+
         Raises:
             Closed: the reader is gone.
             Retry: the disk that standard output goes to is full.
@@ -65,6 +68,7 @@ class StdoutSink(Sink):
             raise self._failure(error, delivery) from None
         await self._sync(outlet)
         self._unfinished = None
+        return {"through": delivery.seq}
 
     async def close(self) -> None:
         """Give standard output back."""
