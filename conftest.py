@@ -23,8 +23,8 @@ ON_DEMAND = ("faults", "nightly", "root")
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what takes minutes or needs root, unless ``-m`` asks for it."""
     unwanted = [name for name in ON_DEMAND if name not in config.option.markexpr]
-    left_out = [item for item in items if any(map(item.get_closest_marker, unwanted))]
-    config.hook.pytest_deselected(items=left_out)
+    left_out = {item for item in items if any(map(item.get_closest_marker, unwanted))}
+    config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
 
 
@@ -47,12 +47,3 @@ pytest_collect_file = Sybil(
     setup=_enter,
     teardown=_leave,
 ).pytest()
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is marked `faults`, unless ``-m`` asks for it."""
-    if "faults" in config.option.markexpr:
-        return
-    slow = [each for each in items if each.get_closest_marker("faults")]
-    config.hook.pytest_deselected(items=slow)
-    items[:] = [each for each in items if not each.get_closest_marker("faults")]

@@ -172,7 +172,8 @@ class Victim:
 
     def trace(self, calls: str) -> str:
         """Let it work to its end under strace; return the calls it made about its files."""
-        paths = [*self.draft, *self.journal, *self.files, *self.places]
+        copies = [self.state / f"state.db.bak-v1{end}" for end in ("", ".new")]
+        paths = [*self.draft, *self.journal, *copies, *self.files, *self.places]
         status, log = self._run_traced(calls, paths)
         assert status == 0, self._last_words()
         return log

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from crash import accounts
-from crash.killing import Blow, Victim
+from crash.killing import TRIES, Blow, Victim
 from crash.order import CALLS, Disk
 from crash.victim import PER_DELIVERY, RUNS, SECRET
 from levada.sandbox.receiver import Receiver
+
+SPREAD = 20
+"""Over how many calls the blows at an exchange are spread: about as many as a short run makes."""
 
 
 def strike_all(victim: Victim, call: str, nths: Sequence[int], paths: Sequence[Path]) -> None:
@@ -28,8 +31,8 @@ def strike_all(victim: Victim, call: str, nths: Sequence[int], paths: Sequence[P
 
 def strike_exchanges(victim: Victim, call: str, kills: int) -> None:
     """Kill it so many times when it is about to talk to the receiver, or to hear from it."""
-    for nth in range(7, 400, 3):  # the loop wakes itself with these calls as well
-        victim.strike(Blow(call, nth))
+    for blow in range(TRIES * kills):  # the loop wakes itself with these calls as well
+        victim.strike(Blow(call, 7 + 3 * (blow % SPREAD)))
         if sum(death.place.startswith("TCP") for death in victim.deaths) == kills:
             break
     else:

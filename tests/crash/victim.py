@@ -19,6 +19,7 @@ from attrs import define
 
 from core.doubles import CollectingSink, ScriptedSource, event, settings
 from levada import Batch, Json, Partition, Pipeline, Secret, Setup, Sink, Source, SourceContext
+from levada.journal.repair import repair
 from levada.setup import SinkSetup, SourceSetup
 from levada_file.sink import FileSink
 from levada_stdout.sink import StdoutSink
@@ -136,7 +137,11 @@ def wait_for_the_test() -> None:
 
 
 async def main(folder: Path, protocol: str, count: int, url: str = "") -> bool:
-    """Carry everything; return whether it arrived."""
+    """Carry everything; return whether it arrived. Or only repair the journal."""
+    if protocol == "repair":
+        wait_for_the_test()
+        repair(folder / "state")
+        return True
     sink = SINKS[protocol](folder, url)
     setup = Setup(
         [SourceSetup.of(each) for each in sources(folder, protocol, count)],

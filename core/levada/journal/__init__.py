@@ -21,6 +21,7 @@ from levada.event import Event, Origin
 from levada.host import Finding
 from levada.journal import diagnostics, schema
 from levada.journal.deliveries import Outstanding
+from levada.journal.files import settle
 from levada.journal.folder import prepare
 from levada.journal.lock import locked
 from levada.journal.pruning import pruned, shrunk
@@ -59,6 +60,7 @@ class Journal:
             prepare(folder)
             stack.enter_context(locked(folder / "state.lock"))
             path = folder / FILE
+            settle(path)
             if not path.exists():
                 schema.create(path)
             unclean = _has_log(path)

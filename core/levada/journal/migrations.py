@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from levada.journal.files import synced
 from levada.journal.rows import checksum
 
 log: logging.Logger = logging.getLogger("levada.journal")
@@ -58,3 +59,4 @@ def _copy(connection: sqlite3.Connection, copy: Path) -> None:
     with closing(sqlite3.connect(draft)) as target:
         connection.backup(target)
     draft.rename(copy)
+    synced(copy.parent)  # SQLite has synced the copy itself, but nobody its name

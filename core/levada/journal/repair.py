@@ -15,6 +15,7 @@ from levada.errors import StateError
 from levada.event import Event, Origin
 from levada.journal import FILE, schema
 from levada.journal.dead_letters import bury
+from levada.journal.files import put_in_place, removed, settle, synced
 from levada.journal.folder import check
 from levada.journal.lock import locked
 from levada.journal.rows import COLUMNS, checksum, ranges
@@ -54,17 +55,18 @@ def repair(folder: Path) -> Repair:
         raise StateError(f"there is no journal in {folder}; there is nothing to repair")
     check(folder)
     with locked(folder / "state.lock"):
+        settle(path)
         found = Repair()
         found.structure = _structure(path)
         if found.structure:
             found.copy = _copy(path)
-            found.lost = _salvage(path)
+            _salvage(path, found)
+            return found
         with closing(schema.connect(path)) as connection:
             broken = list(_broken(connection))
-            if broken and found.copy is None:
+            if broken:
                 found.copy = _copy(path)
-            found.damaged = len(broken)
-            _mend(connection, broken)
+            found.damaged = _mend(connection, broken)
         return found
 
 
@@ -83,28 +85,34 @@ def _structure(path: Path) -> str:
 
 
 def _copy(path: Path) -> Path:
-    """Copy the journal with its log."""
+    """Copy the journal with its log, so that not even a power loss takes the copy."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    return _copied(path, path.with_name(f"{path.name}.damaged-{stamp}"))
+    copy = _copied(path, path.with_name(f"{path.name}.damaged-{stamp}"))
+    synced(copy.parent)
+    return copy
 
 
 def _copied(path: Path, copy: Path) -> Path:
+    removed(copy)
     for suffix in ("", "-wal"):
         part = path.with_name(path.name + suffix)
         if part.exists():
             target = copy.with_name(copy.name + suffix)
             target.write_bytes(part.read_bytes())
             target.chmod(0o600)
+            synced(target)
     return copy
 
 
-def _salvage(path: Path) -> dict[str, int]:
-    """Put what can be read of the journal into a new one in its place; return what cannot."""
-    lost: dict[str, int] = {}
+def _salvage(path: Path, found: Repair) -> None:
+    """Put what can be read of the journal into a new one in its place; say what cannot.
+
+    Until the new one is whole, nothing is changed.
+    """
     work = _copied(path, path.with_name(f"{path.name}.salvage"))
     _fill_up(work)
     draft = path.with_name(f"{path.name}.repaired")
-    _remove(draft)
+    removed(draft)
     schema.create(draft)
     with closing(schema.connect(work)) as old, closing(schema.connect(draft)) as new:
         new.execute("PRAGMA foreign_keys = OFF")
@@ -113,19 +121,12 @@ def _salvage(path: Path) -> dict[str, int]:
         for table in TABLES:
             cut = _copy_rows(old, new, table)
             if cut:
-                lost[table] = cut
+                found.lost[table] = cut
         new.execute("COMMIT")
+        found.damaged = _mend(new, list(_broken(new)))
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    _remove(path)
-    draft.rename(path)
-    _remove(draft)
-    _remove(work)
-    return lost
-
-
-def _remove(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    put_in_place(draft, path)
+    removed(work)
 
 
 def _fill_up(path: Path) -> None:
@@ -171,8 +172,11 @@ def _broken(connection: sqlite3.Connection) -> Iterator[Any]:
             yield row
 
 
-def _mend(connection: sqlite3.Connection, broken: list[Any]) -> None:
-    """Take damaged events out, and make the accounts of every sink agree with what is left."""
+def _mend(connection: sqlite3.Connection, broken: list[Any]) -> int:
+    """Take damaged events out, and make the accounts of every sink agree with what is left.
+
+    Returns how many were damaged.
+    """
     connection.execute("BEGIN IMMEDIATE")
     sinks = connection.execute("SELECT name, seq FROM sink").fetchall()
     for row in broken:
@@ -186,6 +190,7 @@ def _mend(connection: sqlite3.Connection, broken: list[Any]) -> None:
         _trim(connection, name)
         _balance(connection, name)
     connection.execute("COMMIT")
+    return len(broken)
 
 
 def _as_far_as_readable(connection: sqlite3.Connection, row: Any) -> Event:

@@ -1,12 +1,12 @@
 """The journal's tables, its pragmas, and how it is opened."""
 
-import os
 import sqlite3
 import uuid
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 from levada.errors import StateError
+from levada.journal.files import synced
 from levada.journal.migrations import migrate
 
 APPLICATION_ID = 0x4C565644  # "LVVD"
@@ -230,9 +230,9 @@ def create(path: Path) -> None:
         connection.execute("INSERT INTO meta VALUES ('bytes', '0')")
     finally:
         connection.close()
-    _sync(draft)
+    synced(draft)
     draft.rename(path)
-    _sync(path.parent)
+    synced(path.parent)
 
 
 def _open(path: Path, *, readonly: bool) -> sqlite3.Connection:
@@ -258,11 +258,3 @@ def _check(connection: sqlite3.Connection, path: Path) -> int:
             f"{path} was written by a newer Levada (schema {version}, this one knows {VERSION}); upgrade"
         )
     return int(version)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

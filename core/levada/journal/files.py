@@ -1,0 +1,46 @@
+"""The journal's files: what the disk has to be told, and how one journal replaces another."""
+
+import os
+from pathlib import Path
+
+
+def synced(path: Path) -> None:
+    """Make what was written to a file, or made, renamed and removed in a folder, durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def removed(path: Path, suffixes: tuple[str, ...] = ("", "-wal", "-shm")) -> None:
+    """Remove a journal and what SQLite keeps beside it, or only the latter."""
+    for suffix in suffixes:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def put_in_place(draft: Path, path: Path) -> None:
+    """Put the journal *draft*, which has no log, in the place of the one at *path*.
+
+    From its first new name on it is the one that counts: whoever opens the journal next calls
+    `settle`, should a crash keep us from it.
+    """
+    synced(draft)
+    draft.rename(_waiting(path))
+    synced(path.parent)
+    settle(path)
+
+
+def settle(path: Path) -> None:
+    """Let a journal that waits for the place at *path* have it. Needs the lock."""
+    waiting = _waiting(path)
+    if not waiting.exists():
+        return
+    removed(path, ("-wal", "-shm"))  # SQLite would replay the old log into the new file
+    synced(path.parent)
+    waiting.rename(path)
+    synced(path.parent)
+
+
+def _waiting(path: Path) -> Path:
+    return path.with_name(f"{path.name}.mended")
