@@ -179,10 +179,10 @@ class Victim:
         return log
 
     def finish(self) -> None:
-        """Start it once more and leave it in peace."""
+        """Start it once more and leave it in peace, for as long as the test may take."""
         with self._ready() as process:
             _let_go(process)
-            assert process.wait(MOST_S) == 0, self._last_words()
+            assert process.wait() == 0, self._last_words()
 
     def _run_traced(self, calls: str, paths: Sequence[Path], *inject: str) -> tuple[int, str]:
         """Let it work under strace; return its exit status and strace's log."""
@@ -192,6 +192,7 @@ class Victim:
         options += [part for each in inject for part in ("-e", each)]
         options += [part for path in paths for part in ("-P", str(path))]
         with self._ready() as process:
+            assert process.poll() is None, self._last_words()
             command = [str(STRACE), *options, "-p", str(process.pid)]
             with subprocess.Popen(command, stderr=subprocess.PIPE) as strace:
                 assert strace.stderr

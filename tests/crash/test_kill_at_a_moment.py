@@ -41,7 +41,7 @@ def test_what_is_acknowledged_upstream_is_in_the_journal(kills: int, tmp_path: P
 def test_a_webhook_gets_each_event_under_one_id(
     protocol: str, kills: int, tmp_path: Path, receiver: Receiver
 ) -> None:
-    victim = Victim(tmp_path / "it", protocol, url=receiver.url + "/hook", step=60)
+    victim = Victim(tmp_path / "it", protocol, url=receiver.url + "/hook", step=20)
 
     kill(victim, kills)
 
