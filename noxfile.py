@@ -130,7 +130,9 @@ def package(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Run what meets more faults and more crashes than the tests do; takes minutes."""
     session.install(".", *group("tests"))
-    session.run("pytest", "-m", "faults", "-n", "auto", "--dist=worksteal", *session.posargs, "tests")
+    session.run(
+        "pytest", "-m", "faults", "-n", "auto", "--dist=worksteal", *session.posargs, "tests"
+    )
 
 
 @nox.session
