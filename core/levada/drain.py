@@ -95,8 +95,8 @@ class Drain:
 
     @property
     def idle(self) -> bool:
-        """Whether the sink takes nothing for now: it is finished, failing or caught up."""
-        return self.finished or self.condition == "failing" or self.caught_up
+        """Whether the sink takes nothing for now: it is finished, caught up, or can only wait."""
+        return self.finished or self.caught_up or self.waiting
 
     @property
     def waiting(self) -> bool:

@@ -281,11 +281,11 @@ class Intake:
 
     async def _keep(self, partition: Partition, yielded: Any) -> None:
         batch = self._contract.batch(partition, yielded)
-        await self._state.room()
         self.counts.rejected += len(batch.rejected)
         keep = partial(self._state.keep, partition, batch)
         size = sum(len(event.raw) for event in batch.events)
-        await self._writes.add(keep, partial(self._kept, yielded), size=size)
+        room = partial(self._state.room, batch)
+        await self._writes.add(keep, partial(self._kept, yielded), size=size, room=room)
 
     async def _settle(self, partition: Partition, stage: Stage) -> None:
         await self._writes.add(partial(self._state.settle, partition, stage))

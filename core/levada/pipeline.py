@@ -240,9 +240,7 @@ class Pipeline:
             if give_up_at is not None:
                 soonest = now + min(drain.next_attempt_s() for drain in behind)
                 if now >= give_up_at or soonest > give_up_at:
-                    self._ending = "gave up"
-                    for drain in behind:
-                        drain.give_up()
+                    self._give_up()
                     return
             await self._change(give_up_at)
 
@@ -256,7 +254,13 @@ class Pipeline:
                 stuck_since = None
             elif stuck_since is None:
                 stuck_since = time.monotonic()
+        self._give_up()
+
+    def _give_up(self) -> None:
         self._ending = "gave up"
+        for drain in self.drains:
+            if not (drain.finished or drain.caught_up):
+                drain.give_up()
 
     async def _sinks_over(self) -> None:
         while not all(drain.finished for drain in self.drains):

@@ -46,8 +46,8 @@ class State(Protocol):
     def count(self, key: str) -> int:
         """Return how many events of a partition were read."""
 
-    async def room(self) -> None:
-        """Wait until there is room for more events."""
+    async def room(self, batch: Batch) -> None:
+        """Wait until there is room for a batch; then it is kept at once."""
 
     def keep(self, partition: Partition, batch: Batch) -> Awaitable[int | None]:
         """Keep a batch and its position; resolves to how many of its events are new."""

@@ -130,7 +130,7 @@ class _Memory:
         entry = self._entries.get(key)
         return entry.count if entry else 0
 
-    async def room(self) -> None:
+    async def room(self, batch: Batch) -> None:
         """There always is: the intake waits for its writes."""
 
     def keep(self, partition: Partition, batch: Batch) -> "asyncio.Future[int]":

@@ -123,7 +123,7 @@ class _Inventory:
         shown = self.shown.get(key)
         return len(shown.events) if shown else 0
 
-    async def room(self) -> None:
+    async def room(self, batch: Batch) -> None:
         """There always is."""
 
     def keep(self, partition: Partition, batch: Batch) -> Awaitable[int | None]:

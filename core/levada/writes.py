@@ -30,17 +30,22 @@ class Writes:
         then: Callable[[int], None] = lambda _: None,
         *,
         size: int = 0,
+        room: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """Begin a write of *size* bytes, once few enough are under way.
+        """Begin a write of *size* bytes, once few enough are under way and there is *room* for it.
 
         *then* gets its result when it is durable. Where this is cancelled, or an earlier write has
         failed, it has not begun.
         """
         places = min(1 + size // SMALL, MOST)
         await self._take(places)
-        if self._error is not None:
+        try:
+            if room is not None:
+                await room()
+            self.check()
+        except BaseException:
             self._give(places)
-            raise self._error
+            raise
         begun = asyncio.ensure_future(write())
         begun.add_done_callback(lambda done: self._written(done, then, places))
 

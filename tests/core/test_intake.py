@@ -87,8 +87,8 @@ class Slow:
     def count(self, key: str) -> int:
         return self._state.count(key)
 
-    async def room(self) -> None:
-        await self._state.room()
+    async def room(self, batch: Batch) -> None:
+        await self._state.room(batch)
 
     def keep(self, partition: Partition, batch: Batch) -> Awaitable[int | None]:
         return self._later("keep", lambda: self._state.keep(partition, batch))

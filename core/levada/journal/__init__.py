@@ -40,7 +40,7 @@ FILE = "state.db"
 ORIGINS_KEPT = 10_000
 FULL_CHECK_S = 0.2
 WARNINGS = (0.8, 0.5)
-USABLE = 7 / 8  # of `max_journal_bytes`; the rest is for SQLite's log, and for what is on its way
+LOG_BYTES = 16 * 1024 * 1024  # at most, and a quarter of a small journal, are for SQLite's log
 CALMER = 0.25  # so much less full, and the same warning is worth another line
 
 
@@ -173,19 +173,23 @@ class Journal:
         """Count bytes of events that are about to come, or with a minus did not or have gone."""
         self._bytes += size
 
-    def fill(self) -> float:
-        """Return how full the journal is; at 1.0 no more may come."""
-        return self._bytes / (self.settings.max_journal_bytes * USABLE)
+    @property
+    def _usable(self) -> int:
+        whole = self.settings.max_journal_bytes
+        return whole - min(LOG_BYTES, whole // 4)
 
-    async def room(self) -> None:
-        """Wait while the journal is full; delivered events make room before their time."""
-        while (fill := self.fill()) >= 1.0:
+    async def room(self, size: int) -> None:
+        """Wait until there is room for *size* bytes; delivered events make it before their time.
+
+        An empty journal has room for anything.
+        """
+        while self._bytes and self._bytes + size > self._usable:
             if not await self.prune(early=True):
                 self.full = True
-                self._warn(fill)
+                self._warn()
                 await asyncio.sleep(FULL_CHECK_S)
         self.full = False
-        self._warn(fill)
+        self._warn()
 
     async def prune(self, *, early: bool = False) -> int:
         """Delete what every sink is done with and whose retention is over; return how many.
@@ -222,7 +226,8 @@ class Journal:
         )
         return int(done)
 
-    def _warn(self, fill: float) -> None:
+    def _warn(self) -> None:
+        fill = self._bytes / self._usable
         level = next((level for level in WARNINGS if fill >= level), 0.0)
         if level > self._warned and self._sinks:
             slowest = min(self._sinks, key=self._done)

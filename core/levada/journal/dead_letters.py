@@ -14,7 +14,7 @@ from levada.batch import Partition, Rejected
 from levada.errors import StateError
 from levada.event import Event
 from levada.journal import schema
-from levada.journal.rows import ROW_BYTES, row_of
+from levada.journal.rows import room_of, row_of
 from levada.secret import scrub_known
 
 FILE = "state.db"
@@ -210,7 +210,7 @@ def _restore(connection: sqlite3.Connection, letter: DeadLetter) -> None:
         (letter.seq, *row_of(event, row, int(time.time()))),
     )
     connection.execute(
-        "UPDATE meta SET value = value + ? WHERE name = 'bytes'", (len(letter.raw) + ROW_BYTES,)
+        "UPDATE meta SET value = value + ? WHERE name = 'bytes'", (room_of(len(letter.raw)),)
     )
 
 

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from levada.journal.rows import ROW_BYTES
+from levada.journal.rows import room_of
 
 AT_ONCE = 5_000
 BYTES_AT_ONCE = 8 * 1024 * 1024
@@ -19,13 +19,12 @@ def pruned(connection: sqlite3.Connection, floor: int, until: float) -> tuple[in
     Closed partitions that will never be asked for again go when their last event has gone.
     """
     rows = connection.execute(
-        "SELECT seq, length(raw) + ? FROM event WHERE seq <= ? AND kept_at < ?"
-        " ORDER BY seq LIMIT ?",
-        (ROW_BYTES, floor, until, AT_ONCE),
+        "SELECT seq, length(raw) FROM event WHERE seq <= ? AND kept_at < ? ORDER BY seq LIMIT ?",
+        (floor, until, AT_ONCE),
     )
     deleted = freed = through = 0
-    for seq, size in rows:
-        deleted, freed, through = deleted + 1, freed + size, seq
+    for seq, length in rows:
+        deleted, freed, through = deleted + 1, freed + room_of(length), seq
         if freed >= BYTES_AT_ONCE:
             break
     rows.close()

@@ -10,8 +10,13 @@ from levada.event import Event, Origin
 
 COLUMNS = "seq, partition, id, type, time, subject, kind, raw, crc"
 
-ROW_BYTES = 300
-"""Roughly what an event takes in the journal besides `raw`, its id among those seen included."""
+NAMES_BYTES = 120
+"""Roughly what an event's row has besides `raw`."""
+
+SEEN_BYTES = 150
+"""Roughly what its id takes among those seen, and the row in indexes."""
+
+PAGE_BYTES = 4096
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -58,7 +63,17 @@ def checksum(  # noqa: PLR0917  # the columns, in their order
 
 def size_of(events: Iterable[Event]) -> int:
     """Return about how many bytes *events* take in the journal."""
-    return sum(len(event.raw) + ROW_BYTES for event in events)
+    return sum(room_of(len(event.raw)) for event in events)
+
+
+def room_of(length: int) -> int:
+    """Return about how many bytes an event takes whose `raw` is so long.
+
+    A page holds whole rows, so one of half a page and a little takes a page; what is longer than
+    a page goes on in pages of its own.
+    """
+    beyond, within = divmod(length + NAMES_BYTES, PAGE_BYTES)
+    return beyond * PAGE_BYTES + PAGE_BYTES // max(1, PAGE_BYTES // (within + 1)) + SEEN_BYTES
 
 
 def ranges(numbers: Iterable[int]) -> list[list[int]]:

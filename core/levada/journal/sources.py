@@ -103,9 +103,9 @@ class SourceState:
         )
         return int(rows[0][0]) if rows else 0
 
-    async def room(self) -> None:
-        """Wait while the journal is full."""
-        await self._journal.room()
+    async def room(self, batch: Batch) -> None:
+        """Wait while the journal is too full for a batch."""
+        await self._journal.room(size_of(batch.events))
 
     def keep(self, partition: Partition, batch: Batch) -> Awaitable[int]:
         """Keep a batch and its position in one transaction; resolves to how many events are new."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -223,31 +224,34 @@ async def test_a_sink_that_was_removed_holds_nothing_back(tmp_path: Path) -> Non
         assert left(journal) == []
 
 
-async def fill(state: SourceState, journal: Journal) -> None:
-    number = 1
-    while journal.fill() < 1:
-        batch = [event(each, size=50_000) for each in range(number, number + 5)]
-        await state.keep(RUN, Batch(batch))
-        number += 5
+async def fill(state: SourceState) -> Batch:
+    """Keep batches until there is no room for another; return that."""
+    for number in count(1, 5):
+        batch = Batch([event(each, size=50_000) for each in range(number, number + 5)])
+        try:
+            await asyncio.wait_for(state.room(batch), 0.05)
+        except TimeoutError:
+            return batch
+        await state.keep(RUN, batch)
+    raise AssertionError
 
 
 async def test_a_full_journal_makes_room_of_what_was_delivered(tmp_path: Path) -> None:
     async with Journal(settings(tmp_path, max_journal_bytes=MIB)) as journal:
         state, (archive,) = await opened(journal, "archive")
-        await fill(state, journal)
-        await delivered(archive, 15)
+        batch = await fill(state)
+        await delivered(archive, 10)
 
-        await asyncio.wait_for(state.room(), 1)
+        await asyncio.wait_for(state.room(batch), 1)
 
-        assert journal.fill() < 0.5
-        assert left(journal)[0] == 16
+        assert left(journal) == [11, 12, 13, 14, 15]
 
 
 async def test_a_full_journal_makes_sources_wait_until_a_sink_moves_on(tmp_path: Path) -> None:
     async with Journal(settings(tmp_path, max_journal_bytes=MIB)) as journal:
         state, (archive,) = await opened(journal, "archive")
-        await fill(state, journal)
-        waiting = asyncio.create_task(state.room())
+        batch = await fill(state)
+        waiting = asyncio.create_task(state.room(batch))
         await asyncio.wait([waiting], timeout=0.1)
         assert not waiting.done()
 
@@ -264,8 +268,8 @@ async def test_a_filling_journal_names_the_sink_that_holds_it_back(
         with caplog.at_level(logging.WARNING):
             await state.keep(RUN, Batch([event(each, size=100_000) for each in range(12)]))
             await delivered(fast, 12)
-            await state.room()
-            await state.room()
+            await state.room(Batch(()))
+            await state.room(Batch(()))
 
     (record,) = caplog.records
     assert record.getMessage().endswith("sink 'slow' holds it back")

@@ -1,0 +1,217 @@
+"""More than fits: memory and disk stay within what is promised, sources wait, nothing is dropped."""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import define
+
+from plugin_faults.site import Site
+
+KIB, MIB = 1 << 10, 1 << 20
+
+FLOOD = """
+async def partitions(self, position, ctx):
+    for run in range({runs}):
+        yield Partition(f"run-{{run}}", version=1, final=True)
+
+async def read(self, partition, position, ctx):
+    at, raw = position or 0, b'{{"x":"%s"}}' % (b"x" * {size})
+    for first in range(at, {each}, {step}):
+        numbers = range(first, min(first + {step}, {each}))
+        batch = [event(n, partition.key, raw=raw) for n in numbers]
+        yield Batch(batch, position=numbers[-1] + 1)
+"""
+
+PROMISED = 150 * MIB
+"""Of memory, beside answers of an upstream and the events in flight."""
+
+
+@define
+class Receiver:
+    """Counts the events it gets; takes its time, or refuses."""
+
+    server: ThreadingHTTPServer
+    pause_s: float = 0.0
+    status: int = 204
+    events: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}/"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    counting = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            time.sleep(found.pause_s)
+            if found.status == 204:
+                with counting:
+                    found.events += len(body)
+            self.send_response(found.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base's name
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        found = Receiver(server)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield found
+        server.shutdown()
+        thread.join()
+
+
+@define
+class Peak:
+    """The most that a process had in memory, and its state folder on the disk."""
+
+    memory: int = 0
+    state: int = 0
+
+    def look(self, pid: int, state: Path) -> None:
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+            held = sum(each.stat().st_size for each in state.glob("*"))
+        except OSError:  # it has ended, or a file has gone
+            return
+        if found := re.search(r"VmHWM:\s+(\d+) kB", status):
+            self.memory = max(self.memory, int(found[1]) * KIB)
+        self.state = max(self.state, held)
+
+
+@define
+class Load:
+    """A pipeline from a source without pause into a file and to a receiver."""
+
+    site: Site
+    receiver: Receiver
+    runs: int
+    each: int
+    journal: int
+
+    def carry(self, until: Callable[["Load"], bool] = lambda _: False) -> tuple[int, str, Peak]:
+        """Run it to its end, or stop it; return the exit code, stderr, and what it took."""
+        peak, over = Peak(), threading.Event()
+        process = self.site.desk.start("run", "p.toml")
+
+        def watch() -> None:
+            while not over.wait(0.05):
+                peak.look(process.pid, self.site.desk.folder / ".levada" / "p")
+                if until(self):
+                    process.terminate()
+                    return
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            _, err = process.communicate()
+        finally:
+            over.set()
+            watcher.join()
+        return process.returncode, err, peak
+
+    def accounts(self) -> dict[str, Any]:
+        """Return what status says of the sinks, having seen that no event is missing."""
+        status = json.loads(self.site.desk.run("status", "p.toml", "--json").stdout)
+        for sink in status["sinks"]:
+            parts = ("delivered", "pending", "dead", "dropped", "filtered")
+            assert sink["fetched"] == sum(sink[part] for part in parts)
+        return {sink["name"]: sink for sink in status["sinks"]}
+
+    def in_file(self) -> int:
+        path = self.site.desk.folder / "out.jsonl"
+        return path.read_bytes().count(b"\n") if path.exists() else 0
+
+    def assert_all_arrived(self) -> None:
+        """Every event is in the file once, in the order of its run, and at the receiver."""
+        found: dict[str, list[int]] = {}
+        with (self.site.desk.folder / "out.jsonl").open() as lines:
+            for line in lines:
+                run, _, number = json.loads(line)["id"].partition("/evt-")
+                found.setdefault(run, []).append(int(number))
+        assert found == {f"run-{run}": [*range(self.each)] for run in range(self.runs)}
+        assert self.receiver.events >= self.runs * self.each
+
+
+def load(site: Site, receiver: Receiver, *, runs: int, each: int, size: int, journal: int) -> Load:
+    step = max(1, min(100, 4 * MIB // size))
+    site.source("flood", FLOOD.format(runs=runs, each=each, size=size, step=step))
+    site.pipeline(
+        "[sources.flood]\n"
+        '[sinks.file]\npath = "out.jsonl"\n'
+        f'[sinks.webhook]\nurl = "{receiver.url}"\nbatch = true\n',
+        f"max_journal_bytes = {journal}\nshutdown_timeout = '8s'\ngive_up_after = '4s'",
+    )
+    return Load(site, receiver, runs, each, journal)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system tells no peak")
+@pytest.mark.parametrize(
+    ("runs", "each", "size", "journal"),
+    [
+        pytest.param(2, 100, 600_000, 64 * MIB, id="large events"),
+        pytest.param(1, 60_000, 300, 16 * MIB, id="small events", marks=pytest.mark.faults),
+        pytest.param(500, 100, 2_000, 32 * MIB, id="many runs", marks=pytest.mark.faults),
+    ],
+)
+def test_a_dead_sink_stops_the_source_when_the_journal_is_full(
+    site: Site, receiver: Receiver, *, runs: int, each: int, size: int, journal: int
+) -> None:
+    world = load(site, receiver, runs=runs, each=each, size=size, journal=journal)
+    receiver.status = 503
+    before = [-1.0, 0.0]
+
+    def has_stalled(world: Load) -> bool:
+        """Whether the other sink has had nothing new for a while."""
+        if (now := world.in_file()) != before[0] or not now:
+            before[:] = now, time.monotonic()
+        return now > 0 and time.monotonic() - before[1] > 3
+
+    code, err, peak = world.carry(until=has_stalled)
+
+    assert code in {0, 75}, err
+    assert " % full; sink " in err
+    assert peak.memory < PROMISED + 16 * size
+    assert peak.state < journal
+    accounts = world.accounts()
+    assert accounts["webhook"]["pending"] == accounts["webhook"]["fetched"] < runs * each
+    assert accounts["file"]["pending"] == 0
+
+    receiver.status = 204
+    code, err, peak = world.carry()
+
+    assert code == 0, err
+    assert peak.memory < PROMISED + 16 * size
+    assert peak.state < journal
+    assert world.accounts()["webhook"]["delivered"] == runs * each
+    world.assert_all_arrived()
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1600)
+def test_a_million_events_and_a_slow_sink(site: Site, receiver: Receiver) -> None:
+    world = load(site, receiver, runs=50, each=20_000, size=300, journal=64 * MIB)
+    receiver.pause_s = 0.05
+
+    code, err, peak = world.carry()
+
+    assert code == 0, err
+    assert peak.memory < PROMISED
+    assert peak.state < 64 * MIB + 1_000_000 * 60  # the ids stay, so that none comes again
+    world.assert_all_arrived()
