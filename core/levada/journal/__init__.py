@@ -199,9 +199,9 @@ class Journal:
         dropped events grows.
         """
         until = time.time() + 1 if early else time.time() - self.settings.retention.total_seconds()
-        floor, total = self._floor(), 0
+        total = 0
         while True:
-            work = self.write(lambda connection: pruned(connection, floor, until))
+            work = self.write(lambda connection: pruned(connection, self._sinks, until))
             deleted, freed = await work
             self.grow(-freed)
             total += int(deleted)
@@ -212,11 +212,6 @@ class Journal:
         while await self.write(shrunk):
             pass
         return total
-
-    def _floor(self) -> int:
-        """Return the last event that every sink of the pipeline is done with."""
-        done = [self._done(name) for name in self._sinks]
-        return min(done, default=self.last_seq)
 
     def _done(self, sink: str) -> int:
         ((done,),) = self.read(

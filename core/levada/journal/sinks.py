@@ -229,13 +229,18 @@ class Cursor:
 
 
 def _enter(connection: sqlite3.Connection, name: str, connector: str, identity: str) -> None:
-    """Start a sink before the oldest retained event; `since` is what it has not seen of the past."""
-    ((oldest,),) = connection.execute("SELECT min(seq) FROM event").fetchall()
-    newest = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
-    start = oldest - 1 if oldest else newest[0] if newest else 0
+    """Start a sink before the oldest retained event; `since` is what it has not seen of the past.
+
+    Later ones may have gone as well: they count as dropped.
+    """
+    oldest, kept = connection.execute("SELECT min(seq), count(*) FROM event").fetchone()
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
+    newest = row[0] if row else 0
+    start = oldest - 1 if oldest else newest
     connection.execute(
-        "INSERT INTO sink (name, connector, identity, seq, since) VALUES (?, ?, ?, ?, ?)",
-        (name, connector, identity, start, start),
+        "INSERT INTO sink (name, connector, identity, seq, since, dropped)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (name, connector, identity, start, start, newest - start - kept),
     )
 
 

@@ -195,20 +195,47 @@ async def test_pruning_waits_for_the_slowest_sink(tmp_path: Path) -> None:
         assert left(journal) == [3, 4, 5]
 
 
-async def test_pruning_waits_for_a_delivery_under_way(tmp_path: Path) -> None:
+async def test_a_delivery_under_way_keeps_its_events_and_no_others(tmp_path: Path) -> None:
     async with Journal(settings(tmp_path)) as journal:
         state, (archive,) = await opened(journal, "archive")
-        await state.keep(RUN, Batch(events(1, 5)))
-        found = archive.next_events(5, 10_000)
-        first, second = await archive.plan([found[:3], found[3:]], 5, 0)
-        await archive.done(second, None, {})
+        await state.keep(RUN, Batch(events(1, 9)))
+        found = archive.next_events(9, 10_000)
+        done, first, second = await archive.plan(
+            [found[:2], [found[2], found[5]], found[6:8]], 8, 0
+        )
+        await archive.done(done, None, {})
 
         await journal.prune(early=True)
-        waiting = left(journal)
+        assert left(journal) == [3, 6, 7, 8, 9]
+        assert [each.seq for each in first.events] == [3, 6]
+
         await archive.done(first, None, {})
         await journal.prune(early=True)
+        assert left(journal) == [7, 8, 9]
+        await archive.done(second, None, {})
+        await journal.prune(early=True)
+        assert left(journal) == [9]
 
-        assert (waiting, left(journal)) == ([1, 2, 3, 4, 5], [])
+
+async def test_a_new_sink_counts_what_has_gone_of_what_it_begins_with_as_dropped(
+    tmp_path: Path,
+) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        state, (archive,) = await opened(journal, "archive")
+        await state.keep(RUN, Batch(events(1, 9)))
+        found = archive.next_events(9, 10_000)
+        _, done = await archive.plan([found[2:4], found[4:8]], 8, 0)
+        await archive.done(done, None, {})
+        await journal.prune(early=True)
+
+    async with Journal(settings(tmp_path)) as journal:
+        late = await journal.cursor(
+            SinkSetup.of(CollectingSink(), name="late"), accept_identity_change=False
+        )
+
+        assert [event.seq for event in late.next_events(9, 10_000)] == [3, 4, 9]
+        rows = journal.read("SELECT since, dropped FROM sink WHERE name = 'late'")
+        assert rows == [(2, 4)]
 
 
 async def test_a_sink_that_was_removed_holds_nothing_back(tmp_path: Path) -> None:
