@@ -147,6 +147,7 @@ class Victim:
                 _let_go(process)
                 self._await_log(process)
                 time.sleep(moment_s)
+                assert process.poll() in {None, 0}, self._last_words()
                 at_work = self._has_log()
                 strike()
                 process.kill()
