@@ -229,7 +229,7 @@ class Discovery:
         asked = self._asked(statuses)
         open_by_status = Counter(status_of(run) for run in self.open.values())
         pages = (-(-open_by_status[each] // self._client.runs_on_a_page()) for each in asked)
-        if sum(len(each.left) for each in self._lists.values()) <= sum(max(n, 1) for n in pages):
+        if sum(each.left for each in self._lists.values()) <= sum(max(n, 1) for n in pages):
             for name, listing in self._lists.items():
                 async for rows in listing.rest():
                     for run in self._found(rows, is_wanted=name != ALL):

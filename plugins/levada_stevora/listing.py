@@ -106,15 +106,20 @@ class Listing:
             yield sheet.rows
 
     async def rest(self) -> AsyncIterator[Sequence[RunRow]]:
-        """Yield the runs on all other pages."""
-        for number in self.left:
-            yield (await self._sheet(number)).rows
+        """Yield the runs on all other pages, as long as they bring something else."""
+        number = stale = 0
+        while self.left and stale < STALE:
+            number += 1
+            if number not in self._numbers:
+                sheet = await self._sheet(number)
+                yield sheet.rows
+                stale = 0 if sheet.unseen else stale + 1
 
     @property
-    def left(self) -> Sequence[int]:
-        """The pages that were not read, as far as is known."""
+    def left(self) -> int:
+        """How many pages were not read, as far as is known."""
         pages = -(-(self._total or 0) // self._size)
-        return [number for number in range(1, pages + 1) if number not in self._numbers]
+        return pages - sum(number <= pages for number in self._numbers)
 
     @property
     def is_disordered(self) -> bool:
@@ -150,7 +155,7 @@ class Listing:
         yield first.rows
         if first.page.is_last or self._is_unchanged():
             return
-        if self._shortcuts and len(self.left) > len(self._shortcuts):
+        if self._shortcuts and self.left > len(self._shortcuts):
             self._is_short_cut = True
             for fetch in self._shortcuts:
                 async for rows in Listing(fetch, None, self._memory).all():
