@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from attrs import define, field
 
-from levada import ApiKey, Context, Gone, HttpClient, HttpResponse, Retry, Secret
+from levada import ApiKey, Context, Gone, HttpClient, HttpResponse, Retry, Secret, TooLarge
 from levada.page import decode_page, error_text, refusal
 from levada_kapso.rows import Detail, LogPage, Page
 from levada_kapso.walk import Walk
@@ -24,8 +24,8 @@ class KapsoClient:
     """The routes of a project. Lists come page by page; a page is fetched when it is asked for.
 
     All raise `Gone` where there is no such thing, `Fatal` where Kapso refuses the key or the
-    request, `TooLarge` where the answer exceeds `max_response_bytes`, and `Retry` where the walk
-    cannot go on but may from its start.
+    request, `TooLarge` where the answer exceeds `max_response_bytes`, that of a list even with a
+    single row, and `Retry` where the walk cannot go on but may from its start.
     """
 
     base_url: str
@@ -78,10 +78,16 @@ class KapsoClient:
         return decode_page(response, LogPage, secret=self._api_key)
 
     async def _walk(self, path: str, query: Mapping[str, Any]) -> AsyncGenerator[Page, None]:
-        """Follow a list to its end, asking for nothing twice."""
+        """Follow a list to its end, asking for nothing twice but what was too large."""
         walk = Walk(self._ctx, self._widens)
         while walk.query is not None:
-            response = await self.http.get(path, {**query, **walk.query})
+            asked = walk.asking(query)
+            try:
+                response = await self.http.get(path, asked)
+            except TooLarge:
+                if not walk.take_less(asked):
+                    raise
+                continue
             if response.status == HTTPStatus.BAD_REQUEST and walk.fall_back():
                 self._widens = False  # a cursor that it did not make itself is not taken
                 continue

@@ -15,6 +15,9 @@ IDLE_PAGES: Final = 3
 
 LONGEST_PAGE: Final = 100
 
+SMALLER: Final = 8
+"""So many times fewer rows are asked for where a page was too large."""
+
 Query = dict[str, Any]
 
 
@@ -32,11 +35,28 @@ class Walk:
     _asked: set[tuple[Any, ...]] = field(init=False, factory=set)
     _begun: set[int] = field(init=False, factory=set)
     _idle: int = field(init=False, default=0)
+    _most: int = field(init=False, default=LONGEST_PAGE)
 
     @property
     def is_resumed(self) -> bool:
         """Whether the next page is asked for by a cursor."""
         return bool(self.query)
+
+    def asking(self, query: Mapping[str, Any]) -> Query:
+        """Return the parameters of the next request; *query* are those of the list."""
+        asked = {**query, **(self.query or {})}
+        if "limit" in asked:
+            asked["limit"] = min(asked["limit"], self._most)
+        return asked
+
+    def take_less(self, asked: Query) -> bool:
+        """Ask for fewer rows, as the answer to *asked* was too large; whether that can be done.
+
+        Pages that have numbers are all of one size.
+        """
+        limit = asked.get("limit", 1)
+        self._most = max(1, limit // SMALLER)
+        return limit > 1 and "page" not in asked
 
     def fall_back(self) -> bool:
         """Go on by the server's own cursor, where it refused one of ours; whether it did."""

@@ -12,13 +12,26 @@ from urllib.parse import quote
 import msgspec
 from attrs import define, field
 
-from levada import ApiKey, Context, Gone, HttpClient, HttpResponse, Rejected, Retry, Secret
+from levada import (
+    ApiKey,
+    Context,
+    Gone,
+    HttpClient,
+    HttpResponse,
+    Rejected,
+    Retry,
+    Secret,
+    TooLarge,
+)
 from levada.page import Id, Moment, decode_items, decode_page, error_text, refusal
 from levada_stevora.pages import PageSize, Rows
 
 A = TypeVar("A", bound="Answer")
 
 NOTHING: Final = msgspec.Raw(b"null")
+
+SMALLER: Final = 8
+"""So many times fewer events are asked for where a page was too large."""
 
 NO_ROUTE: Final = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
 
@@ -90,6 +103,9 @@ class StevoraClient:
     _sizes: dict[tuple[str, int], PageSize] = field(init=False, factory=dict)
     """By the kind of list and the number of rows that are asked for."""
 
+    _large: dict[str, int] = field(init=False, factory=dict)
+    """How many events are asked for of runs where a page of as many as usual was too large."""
+
     @classmethod
     def connect(
         cls, base_url: str, api_key: Secret, ctx: Context, *, page_size: int
@@ -103,9 +119,13 @@ class StevoraClient:
         """Return how many runs to expect on a page."""
         return self._size("runs", self._asked).rows
 
-    def events_on_a_page(self, asked: int | None = None) -> int:
+    def asked_of(self, run_id: str) -> int:
+        """Return how many of a run's events to ask for in one request."""
+        return self._large.get(run_id, self._asked)
+
+    def events_on_a_page(self, asked: int) -> int:
         """Return how many events to expect on a page when so many are asked for."""
-        return self._size("events", asked or self._asked).rows
+        return self._size("events", asked).rows
 
     @property
     def http(self) -> HttpClient:
@@ -130,9 +150,19 @@ class StevoraClient:
         (row,) = decode_items([data], RunRow)
         return None if isinstance(row, Rejected) else row
 
-    async def events(self, run_id: str, page: int, *, size: int | None = None) -> Rows:
-        """Fetch a page of a run's events, which are listed oldest first."""
-        return await self._page(f"{run_path(run_id)}/events", page, "events", size or self._asked)
+    async def events(self, run_id: str, page: int, *, size: int) -> Rows:
+        """Fetch a page of a run's events, which are listed oldest first.
+
+        Raises:
+            Retry: the answer is too large; now `asked_of` says fewer.
+        """
+        try:
+            return await self._page(f"{run_path(run_id)}/events", page, "events", size)
+        except TooLarge as large:
+            if size == 1:
+                raise
+            self._large[run_id] = max(1, min(size, self.asked_of(run_id)) // SMALLER)
+            raise Retry(f"{large}; asking for fewer events") from large
 
     async def _page(self, path: str, number: int, kind: str, asked: int, **query: Any) -> Rows:
         response = await self._http.get(path, {"page": number, "pageSize": asked, **query})

@@ -67,6 +67,7 @@ class Reading:
         self._before = Progress.of(position)
         if is_closed and self._had > KEPT:
             self._before = evolve(self._before, floor=self._before.count)
+        self._asked = client.asked_of(run.key)
         self._first = self._page_to_begin_at()
         # Read from its start, a list is counted; read from a later page, what is new is added.
         self._is_whole = self._first == 1 and not self._before.floor
@@ -74,7 +75,7 @@ class Reading:
         self._kept = position
         self._total: int | None = None  # the highest, and the lowest, that a page has shown
         self._least: int | None = None
-        self._last = Rows([], None, 1, client.events_on_a_page())
+        self._last = Rows([], None, 1, client.events_on_a_page(self._asked))
         self._seen = set[int]()
         self._yielded = set[int]()  # before the list was read anew
         self._seams: list[int] = []
@@ -89,7 +90,7 @@ class Reading:
 
         There a late event is likeliest, and a second total tells more than one.
         """
-        size, known = self._client.events_on_a_page(), self._before
+        size, known = self._client.events_on_a_page(self._asked), self._before
         page = max(known.count - 1, 0) // size + 1
         return max(page - 1, known.floor // size + 1) if self._run.final else page
 
@@ -149,7 +150,8 @@ class Reading:
         except Gone as gone:
             if number == 1:
                 raise
-            if self._total is None or (number - 1) * self._client.events_on_a_page() >= self._total:
+            size = self._client.events_on_a_page(self._asked)
+            if self._total is None or (number - 1) * size >= self._total:
                 return None
             raise Retry(f"{gone}; but the page before it is there") from gone
         self._last = page
@@ -160,7 +162,7 @@ class Reading:
 
     async def _fetch(self, number: int) -> Rows:
         try:
-            return await self._client.events(self._run.key, number)
+            return await self._client.events(self._run.key, number, size=self._asked)
         except Gone as gone:
             raise Gone(str(gone), listed=runs.is_listed_open(self._run)) from gone
 
@@ -207,7 +209,7 @@ class Reading:
         """Read the end of the list, as far back as ids are known, and take the rest for read."""
         floor = max((page.total or 0) - KEPT, 0)
         self._before, self._seen = evolve(self._before, floor=floor), set()
-        number = floor // self._client.events_on_a_page() + 1
+        number = floor // self._client.events_on_a_page(self._asked) + 1
         async for batch in self._onward(await self._page(number)):
             yield batch
         total = self._total or 0
@@ -229,7 +231,7 @@ class Reading:
             return
         missing = self._missing
         if missing > self._before.missing:
-            search = Search(self._client, self._run.key, floor=self._now.floor)
+            search = Search(self._client, self._run.key, floor=self._now.floor, size=self._asked)
             agreeing = 0
             last = evolve(self._last, total=min(self._total, self._credible))
             async for page in search.pages(last, self._seams, lambda: self._now.count):

@@ -23,14 +23,18 @@ _SMALL: Final = 10
 
 
 class Search:
-    """One search in a run's events; it looks no further back than *floor* rows from the start."""
+    """One search in a run's events; it looks no further back than *floor* rows from the start.
 
-    def __init__(self, client: StevoraClient, run_id: str, *, floor: int) -> None:
+    *size* is how many rows a page is asked for as always.
+    """
+
+    def __init__(self, client: StevoraClient, run_id: str, *, floor: int, size: int) -> None:
         self.is_settled = False
         """Whether the latest lap has shown no row twice: another one would show nothing else."""
         self._client = client
         self._run_id = run_id
         self._floor = floor
+        self._size = size
 
     async def pages(
         self, last: Rows, seams: Sequence[int], count: Callable[[], int]
@@ -41,15 +45,17 @@ class Search:
         were seen before; *count* tells how many rows are known, which grows meanwhile.
         """
         total = last.total or 0
-        async for page in self._fetched(around(seams, self._client.events_on_a_page())):
+        async for page in self._fetched(around(seams, self._client.events_on_a_page(self._size))):
             yield page
         shown = len(last.rows) if last.offset > self._floor else 0  # the first lap leaves it out
         for number in range(LAPS):
-            lowest, before, size = total, count(), self._client.events_on_a_page()
+            lowest, before, size = total, count(), self._client.events_on_a_page(self._size)
             async for page in self._fetched(self._lap(number, total, size)):
                 shown, lowest = shown + len(page.rows), min(lowest, page.offset)
                 yield page
-            has_seen_all = size == self._client.events_on_a_page()  # else pages are smaller
+            has_seen_all = size == self._client.events_on_a_page(
+                self._size
+            )  # else pages are smaller
             self.is_settled = has_seen_all and shown <= count() - lowest
             has_tried_all = number >= len(sizes(size))
             if self.is_settled or (has_tried_all and count() == before):
@@ -67,7 +73,7 @@ class Search:
     async def _fetched(self, places: Iterable[Place]) -> AsyncIterator[Rows]:
         for number, size in places:
             try:
-                yield await self._client.events(self._run_id, number, size=size)
+                yield await self._client.events(self._run_id, number, size=size or self._size)
             except Gone:  # of the page or, as the next read will tell, of the run
                 continue
 

@@ -132,6 +132,20 @@ async def test_a_detail_that_is_too_large_is_left_for_the_pages() -> None:
     assert [what for what, _ in desk.reports] == ["detail.unusable"]
 
 
+async def test_pages_that_are_too_large_are_asked_for_in_parts() -> None:
+    world = KapsoWorld()
+    execution = world.add_execution(events=1)
+    for _ in range(100):
+        world.add_event(execution.id, "flow_step", payload={"text": "x" * 400_000})
+    async with KapsoServer(world) as kapso, opened(kapso.url) as desk:
+        events = await desk.read(listed(execution.id))
+
+        assert ids(events) == ids(execution.events)
+        events_path = f"/workflow_executions/{execution.id}/events"
+        first, second, *_ = asked(kapso)
+        assert (first, second) == (f"{events_path} limit=100", f"{events_path} limit=12")
+
+
 async def test_everything_is_read_once_and_oldest_first_with_a_request_a_page() -> None:
     world = KapsoWorld()
     execution = world.add_execution(events=250)

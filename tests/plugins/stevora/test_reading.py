@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from levada import Gone, Partition, Retry
+from levada import Gone, Partition, Retry, TooLarge
 from levada.sandbox import RecordedRequest, Response, StevoraQuirks, StevoraServer, StevoraWorld
 from levada.source import KEPT_IDS
 from levada_stevora import progress
@@ -154,6 +154,27 @@ async def test_pages_may_be_of_another_size_than_the_server_says(
                 assert await read(desk) == names(rows)[-new:]
                 assert await read(desk) == []
                 assert desk.reports == []
+
+
+async def test_a_page_that_is_too_large_is_asked_for_in_parts() -> None:
+    rows = [row(n, payload={"text": "x" * 400_000}) for n in range(150)]
+    async with Odd(answer=listed(rows)) as server, opened(server.url) as desk:
+        with pytest.raises(Retry, match="max_response_bytes; asking for fewer events"):
+            await read(desk)
+
+        assert await read(desk) == names(rows)
+        rows.append(row(150))
+        assert await read(desk) == ["e150"]
+        assert desk.reports == []
+
+
+async def test_an_event_that_is_too_large_by_itself_says_so() -> None:
+    rows = [row(n, payload={"text": "x" * 40_000_000}) for n in range(2)]
+    async with Odd(answer=listed(rows)) as server, opened(server.url, page_size=5) as desk:
+        with pytest.raises(Retry):
+            await read(desk)
+        with pytest.raises(TooLarge, match="raise max_response_bytes"):
+            await read(desk)
 
 
 async def test_a_read_goes_on_where_it_was_cut_off() -> None:
