@@ -24,7 +24,7 @@ from levada.journal.deliveries import Outstanding
 from levada.journal.files import settle
 from levada.journal.folder import prepare
 from levada.journal.lock import locked
-from levada.journal.pruning import pruned, shrunk
+from levada.journal.pruning import pruned, shrunk, usable
 from levada.journal.rows import COLUMNS, event_of
 from levada.journal.sinks import Cursor
 from levada.journal.sources import SourceState
@@ -40,7 +40,6 @@ FILE = "state.db"
 ORIGINS_KEPT = 10_000
 FULL_CHECK_S = 0.2
 WARNINGS = (0.8, 0.5)
-LOG_BYTES = 16 * 1024 * 1024  # at most, and a quarter of a small journal, are for SQLite's log
 CALMER = 0.25  # so much less full, and the same warning is worth another line
 
 
@@ -175,8 +174,7 @@ class Journal:
 
     @property
     def _usable(self) -> int:
-        whole = self.settings.max_journal_bytes
-        return whole - min(LOG_BYTES, whole // 4)
+        return usable(self.settings.max_journal_bytes)
 
     async def room(self, size: int) -> None:
         """Wait until there is room for *size* bytes; delivered events make it before their time.

@@ -9,9 +9,16 @@ from levada.journal.rows import room_of
 AT_ONCE = 5_000
 BYTES_AT_ONCE = 2 * 1024 * 1024
 
+LOG_BYTES = 16 * 1024 * 1024
+
 SPARE_PAGES = 2_500
 PAGES_AT_ONCE = 250
 """Of 4 KiB each."""
+
+
+def usable(most: int) -> int:
+    """Return how much of *most* bytes is for events; the rest is for SQLite's log beside them."""
+    return most - min(LOG_BYTES, most // 4)
 
 
 def pruned(connection: sqlite3.Connection, sinks: Sequence[str], until: float) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from attrs import field, frozen
 from levada._json import Json
 from levada.errors import StateError
 from levada.journal import FILE, schema
+from levada.journal.pruning import usable
 
 if TYPE_CHECKING:
     from levada.journal import Journal
@@ -159,7 +160,7 @@ def _journal(connection: sqlite3.Connection, path: Path, max_bytes: int) -> Jour
     return JournalStatus(
         path=path,
         size=size,
-        fill=size / max_bytes,
+        fill=size / usable(max_bytes),
         events=_number(connection, "SELECT count(*) FROM event"),
         last_seq=last,
         sources=[_source(connection, row) for row in _rows(connection, _SOURCES)],
