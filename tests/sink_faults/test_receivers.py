@@ -207,7 +207,11 @@ def test_an_answer_of_64_mib_is_not_read(site: Site) -> None:
 @pytest.fixture
 def authority(tmp_path: Path) -> Path:
     """A folder with a certificate authority: ca.pem, ca.key."""
-    openssl(tmp_path, "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj /CN=ours")
+    openssl(
+        tmp_path,
+        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj /CN=ours"
+        " -addext keyUsage=critical,keyCertSign",  # as Python 3.13 wants it
+    )
     return tmp_path
 
 
@@ -218,7 +222,7 @@ def openssl(folder: Path, arguments: str) -> None:
 
 def certified(folder: Path, *, name: str = "IP:127.0.0.1", days: str = "-days 2") -> ssl.SSLContext:
     openssl(folder, "req -newkey rsa:2048 -nodes -keyout it.key -out it.csr -subj /CN=it")
-    (folder / "it.ext").write_text(f"subjectAltName={name}\n")
+    (folder / "it.ext").write_text(f"subjectAltName={name}\nauthorityKeyIdentifier=keyid\n")
     openssl(
         folder,
         f"x509 -req -in it.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out it.pem {days}"
