@@ -53,6 +53,9 @@ def installed_pythons() -> list[str]:
 
 PYTHONS = installed_pythons()
 
+BETWEEN = ("tests/core", "tests/plugins", "tests/integration", "tests/docs", "docs", "README.md")
+"""What is enough for the Pythons between the oldest and the newest."""
+
 
 @nox.session
 def lint(session: nox.Session) -> None:
@@ -77,6 +80,9 @@ def tests(session: nox.Session) -> None:
     """Run the tests and the examples in the documentation; arguments go to pytest."""
     session.install(".", *group("tests"))
     pytest = ("pytest", "-n", "auto", *session.posargs)
+    if session.python in PYTHONS[1:-1] and not session.posargs:
+        session.run(*pytest, *BETWEEN)
+        return
     if session.python != PYTHONS[0]:  # one report is enough, and measuring takes half as long again
         session.run(*pytest)
         return
