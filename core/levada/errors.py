@@ -188,11 +188,14 @@ class Gone(Failure):
 class Fatal(Failure):
     """Configuration or credentials are wrong: stop this connector, keep its state.
 
-    `local` says that it is this machine's own disk or pipe that failed.
+    `local` says that it is this machine's own disk or pipe that failed; `of_one` that what an
+    upstream refused is about one partition, so that others may well be read. Only if the first
+    few are all refused, and none was read, does the source stop.
     """
 
-    def __init__(self, reason: str, *, local: bool = False) -> None:
+    def __init__(self, reason: str, *, local: bool = False, of_one: bool = False) -> None:
         self.local = local
+        self.of_one = of_one
         super().__init__(reason)
 
 

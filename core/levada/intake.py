@@ -84,7 +84,8 @@ class Intake:
         self._writes = Writes()
         self._failed_reads: dict[str, Partition] = {}
         self._crashes: dict[str, PluginError] = {}
-        self._failures_in_a_row = 0
+        self._failures_in_a_row = self._refusals = 0
+        self._has_read = False
         self._hints: set[str] = set()
         self._opening = self._open = False
 
@@ -157,7 +158,8 @@ class Intake:
         self.counts.failures.clear()
         self._failed_reads.clear()
         self._crashes.clear()
-        self._failures_in_a_row = 0
+        self._failures_in_a_row = self._refusals = 0
+        self._has_read = False
         if not self._open:
             self._opening = True
             await self._guarded(self._calls.call("open", self._ctx))
@@ -237,10 +239,13 @@ class Intake:
                     learnt = batch.partition or learnt
             await self._settle(learnt, self._agenda.stage(learnt))
             self._failures_in_a_row = 0
+            self._has_read = True
         except Gone as gone:
             await self._gone(partition, tracked, gone)
         except Fatal as fatal:
-            raise SourceError(self.setup.name, str(fatal)) from fatal
+            if not fatal.of_one or self._is_refused_everywhere():
+                raise SourceError(self.setup.name, str(fatal)) from fatal
+            await self._failed(partition, str(fatal), again=False)
         except Failure as failure:
             await self._failed(partition, str(failure))
         except Crashed as crash:
@@ -270,10 +275,16 @@ class Intake:
         self._crashes[partition.key] = error
         await self._failed(partition, str(error))
 
-    async def _failed(self, partition: Partition, reason: str) -> None:
+    def _is_refused_everywhere(self) -> bool:
+        """Count a refusal; tell whether it seems not to be about the partition."""
+        self._refusals += 1
+        return self._refusals >= CHANCES and not self._has_read
+
+    async def _failed(self, partition: Partition, reason: str, *, again: bool = True) -> None:
         """Track the partition as unread, so that it is read again and holds no checkpoint back."""
         self.counts.failures[partition.key] = reason
-        self._failed_reads[partition.key] = partition
+        if again:
+            self._failed_reads[partition.key] = partition
         await self._settle(evolve(partition, version=None), "open")
         self._failures_in_a_row += 1
         if self._failures_in_a_row >= CHANCES * self._settings.concurrency:

@@ -275,11 +275,14 @@ def _parse_text(text: str) -> datetime | None:
     return time if time.tzinfo is UTC else time.astimezone(UTC)
 
 
-def refusal(response: HttpResponse, *, secret: Secret | None = None) -> Failure:
+def refusal(
+    response: HttpResponse, *, secret: Secret | None = None, of_one: bool = False
+) -> Failure:
     """Turn a status that is no success into the failure to raise.
 
     401 and 403 are `Fatal` and say where *secret* came from, never what it is. What may pass by
-    itself, most of 5xx, is `Retry`; the rest is `Fatal`.
+    itself, most of 5xx, is `Retry`; the rest is `Fatal`. *of_one*: the answer is about one
+    partition, and what is refused need not be about the others.
     """
     status = response.status
     said = error_text(response.body, secret=secret)
@@ -288,8 +291,8 @@ def refusal(response: HttpResponse, *, secret: Secret | None = None) -> Failure:
         url = urlsplit(response.place.rpartition(" ")[2])
         key = f"; the key came from {secret.origin}" if secret else ""
         return Fatal(f"{status} from {url.scheme}://{url.netloc}{what}{key}")
-    failure = Retry if is_transient(status) else Fatal
-    return failure(f"{status} from {response.place}{what}")
+    reason = f"{status} from {response.place}{what}"
+    return Retry(reason) if is_transient(status) else Fatal(reason, of_one=of_one)
 
 
 def error_text(body: bytes, *, secret: Secret | None = None) -> str:

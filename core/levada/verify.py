@@ -159,7 +159,9 @@ def _compare(inventory: _Inventory, record: Record, verdict: Verdict, since: dat
             _not_taken(shown, recent, newest, verdict)
             continue
         absent = _absent(shown, recent, taken)
-        is_read = taken.stage in CLOSED or taken.version == shown.partition.version is not None
+        is_unchanged = taken.version == shown.partition.version is not None
+        # One that lingers is read once more, for what has come late.
+        is_read = taken.stage in CLOSED or (is_unchanged and taken.stage != "lingering")
         (verdict.missing if is_read else verdict.unread).extend(absent)
         verdict.extra.extend(_extra(key, shown, taken, since))
     for key in record.keys_since(since) - inventory.shown.keys():

@@ -55,14 +55,15 @@ class KapsoClient:
 
     def events(self, execution_id: str, *, limit: int) -> AsyncGenerator[Page, None]:
         """List an execution's events."""
-        return self._walk(f"{execution_path(execution_id)}/events", {"limit": limit})
+        path = f"{execution_path(execution_id)}/events"
+        return self._walk(path, {"limit": limit}, of_one=True)
 
     async def detail(self, execution_id: str) -> Detail:
         """Fetch an execution with its whole log of events, oldest first, in one answer."""
         response = await self.http.get(execution_path(execution_id))
         if response.status in {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}:
             raise Gone(f"{response.status} from {response.place}")
-        self._check(response)
+        self._check(response, of_one=True)
         return decode_page(response, Detail, items="events", secret=self._api_key)
 
     async def log_search(self, *, limit: int, cursor: str | None) -> LogPage:
@@ -77,7 +78,9 @@ class KapsoClient:
         self._check(response)
         return decode_page(response, LogPage, secret=self._api_key)
 
-    async def _walk(self, path: str, query: Mapping[str, Any]) -> AsyncGenerator[Page, None]:
+    async def _walk(
+        self, path: str, query: Mapping[str, Any], *, of_one: bool = False
+    ) -> AsyncGenerator[Page, None]:
         """Follow a list to its end, asking for nothing twice but what was too large."""
         walk = Walk(self._ctx, self._widens)
         while walk.query is not None:
@@ -91,20 +94,23 @@ class KapsoClient:
             if response.status == HTTPStatus.BAD_REQUEST and walk.fall_back():
                 self._widens = False  # a cursor that it did not make itself is not taken
                 continue
-            self._check(response, resumed=walk.is_resumed)
+            self._check(response, resumed=walk.is_resumed, of_one=of_one)
             page = decode_page(response, Page, secret=self._api_key)
             yield page
             walk.go_on(page, response.place)
 
-    def _check(self, response: HttpResponse, *, resumed: bool = False) -> None:
+    def _check(
+        self, response: HttpResponse, *, resumed: bool = False, of_one: bool = False
+    ) -> None:
         if response.status == HTTPStatus.OK:
             return
         said = error_text(response.body, secret=self._api_key)
-        if response.status == HTTPStatus.NOT_FOUND:
-            raise Gone(f"404 from {response.place}: {said}")
+        is_gone = of_one and response.status == HTTPStatus.GONE
+        if is_gone or response.status == HTTPStatus.NOT_FOUND:
+            raise Gone(f"{response.status} from {response.place}: {said}")
         if response.status == HTTPStatus.BAD_REQUEST and resumed:
             raise Retry(f"400 from {response.place} to its own cursor: {said}; starting again")
-        raise refusal(response, secret=self._api_key)
+        raise refusal(response, secret=self._api_key, of_one=of_one)
 
 
 def normal_url(base_url: str) -> str:

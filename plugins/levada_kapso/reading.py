@@ -26,6 +26,7 @@ from attrs import evolve, frozen
 from levada import (
     Batch,
     Event,
+    Fatal,
     Gone,
     Json,
     Partition,
@@ -183,7 +184,9 @@ class Reading:
         kapso, self._asked_for_whole = self._kapso, True
         try:
             detail = await kapso.client.detail(self._partition.key)
-        except (TooLarge, Retry) as failure:
+        except (TooLarge, Retry, Fatal) as failure:
+            if isinstance(failure, Fatal) and not failure.of_one:
+                raise
             key = self._partition.key
             kapso.ctx.report("detail.unusable", partition=key, reason=str(failure)[:200])
             return None

@@ -30,6 +30,13 @@ A = TypeVar("A", bound="Answer")
 
 NOTHING: Final = msgspec.Raw(b"null")
 
+NOT_THIS_ONE: Final = {
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.GONE,
+    HTTPStatus.REQUEST_URI_TOO_LONG,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+
 SMALLER: Final = 8
 """So many times fewer events are asked for where a page was too large."""
 
@@ -123,6 +130,10 @@ class StevoraClient:
         """Return how many of a run's events to ask for in one request."""
         return self._large.get(run_id, self._asked)
 
+    def note_full(self, page: Rows, asked: int) -> None:
+        """Note that a page of events, of so many that were asked for, is followed by another."""
+        self._size("events", asked).is_full(len(page.rows))
+
     def events_on_a_page(self, asked: int) -> int:
         """Return how many events to expect on a page when so many are asked for."""
         return self._size("events", asked).rows
@@ -142,9 +153,9 @@ class StevoraClient:
     async def run(self, run_id: str) -> RunRow | None:
         """Fetch a run by itself; None where there is no such run, or no such route."""
         response = await self._http.get(run_path(run_id))
-        if response.status in NO_ROUTE:
+        if response.status in NO_ROUTE | NOT_THIS_ONE:
             return None
-        data = self._decode(response, Single).data
+        data = self._decode(response, Single, of_one=True).data
         if bytes(data) == b"null":
             raise self._without_success(response)
         (row,) = decode_items([data], RunRow)
@@ -166,9 +177,11 @@ class StevoraClient:
 
     async def _page(self, path: str, number: int, kind: str, asked: int, **query: Any) -> Rows:
         response = await self._http.get(path, {"page": number, "pageSize": asked, **query})
-        if response.status == HTTPStatus.NOT_FOUND:
-            raise Gone(f"404 from {response.place}: {self._said(response)}")
-        answer = self._decode(response, Page)
+        of_one = kind == "events"
+        is_gone = of_one and response.status == HTTPStatus.GONE
+        if is_gone or response.status == HTTPStatus.NOT_FOUND:
+            raise Gone(f"{response.status} from {response.place}: {self._said(response)}")
+        answer = self._decode(response, Page, of_one=of_one)
         if answer.data is None:
             raise self._without_success(response)
         meta = _meta(answer.meta)
@@ -184,9 +197,9 @@ class StevoraClient:
             self._sizes[kind, asked] = PageSize(asked, most)
         return self._sizes[kind, asked]
 
-    def _decode(self, response: HttpResponse, answer: type[A]) -> A:
+    def _decode(self, response: HttpResponse, answer: type[A], *, of_one: bool) -> A:
         if response.status != HTTPStatus.OK:
-            raise refusal(response, secret=self._api_key)
+            raise refusal(response, secret=self._api_key, of_one=of_one)
         decoded = decode_page(response, answer, secret=self._api_key)
         if not decoded.success:
             raise self._without_success(response)

@@ -46,8 +46,15 @@ class PageSize:
     _asked: int
     rows: int
     _stated: int | None = None
+    _most: int = 0
+    """The most rows that a page has had."""
+
     _is_shown: bool = False
     """Whether a page has had so many rows, or Stevora has stated something else than was asked."""
+
+    def is_full(self, rows: int) -> None:
+        """Learn that a page of so many rows has another after it."""
+        self.rows, self._is_shown = rows, True
 
     def see(self, number: int, rows: int, stated: int | None, total: int | None) -> int:
         """Learn from the rows of a page, and return its size.
@@ -58,11 +65,13 @@ class PageSize:
         """
         if stated not in {None, self._asked, self._stated}:
             self.rows, self._is_shown = stated or rows, True
-        self._stated, total = stated, total or 0
+        self._stated, total, self._most = stated, total or 0, max(self._most, rows)
         is_followed = number * self.rows < total
         is_beyond = not self._is_shown and 0 < total <= (number - 1) * self.rows
-        if rows > self.rows or (rows > 0 and (is_followed or is_beyond)):
+        if rows > self.rows or (rows > 0 and is_followed):
             self.rows = rows
+        elif rows > 0 and is_beyond:
+            self.rows = self._most  # the pages before are full, and this one need not be
         self._is_shown = self._is_shown or rows == self.rows
         is_short = rows < total - (number - 1) * self.rows
         return rows if rows and is_short and not self._is_shown else self.rows

@@ -138,7 +138,23 @@ class Reading:
                 self._seams.append(page.offset)
             if page.is_last or not self._unseen:
                 return
-            page = await self._page(page.number + 1)
+            following = await self._page(page.number + 1)
+            if page.total is None and following is not None and following.rows:
+                async for batch in self._filled(page):
+                    yield batch
+            page = following
+
+    async def _filled(self, page: Rows) -> AsyncIterator[Batch]:
+        """Read a page again that was short, and has another after it; no total tells why.
+
+        It was filled meanwhile, or pages are of that size.
+        """
+        if len(page.rows) >= page.size:
+            return
+        again = await self._page(page.number)
+        if again is not None:
+            yield await self._take(again)
+            self._client.note_full(again, self._asked)
 
     async def _page(self, number: int) -> Rows | None:
         """Fetch a page; None where there is none.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.upstream import KEY, Upstream, Where, upstream
+from faults.upstream import KEY, Upstream, Where, asks_for, upstream
 from levada.sandbox import Fault, RecordedRequest, Response, Server, run_in_thread
 
 
@@ -38,6 +38,36 @@ def test_a_refusal_for_good_is_exit_4_after_one_request(
         3 if where == "events" else 2
     )
     assert done.seconds < 5
+
+
+@pytest.mark.parametrize(
+    "status",
+    [400, *(pytest.param(each, marks=pytest.mark.faults) for each in (405, 410, 414, 422))],
+)
+def test_one_execution_that_is_refused_holds_up_no_other(up: Upstream, status: int) -> None:
+    refused = list[str]()
+
+    def refuse(request: RecordedRequest) -> Fault | None:
+        """Refuse whatever is asked of the first one that is asked for."""
+        if asks_for(request) != "events":
+            return None
+        *_, key = [part for part in request.segments if part != "events"]
+        refused[:] = refused or [key]
+        return Fault.status(status) if key == refused[0] else None
+
+    up.server.faults = refuse
+    done = up.run()
+
+    is_gone = status == 410
+    assert done.code == (0 if is_gone else 75), done.err
+    assert f"{status} from" in done.err
+    assert len(up.delivered) == len(up.expected) * 2 // 3
+
+    up.heal()
+    healed = up.run()
+
+    assert healed.code == 0, healed.err
+    assert is_gone or up.delivered == up.expected
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,18 @@ def test_an_event_that_the_next_run_will_read_is_not_missing(desk: Desk, sandbox
     assert found["missing"] == []
 
 
+def test_an_event_that_the_last_look_will_read_is_not_missing(desk: Desk, sandbox: Sandbox) -> None:
+    world = sandbox.kapso.world
+    done = next(each for each in world.executions.values() if each.is_final)
+    change(desk, f"UPDATE partition SET state = 'lingering' WHERE key = '{done.id}'")
+    late = world.add_event(done.id, "afterthought")
+
+    found = verdict(desk)
+
+    assert [each["id"] for each in found["unread"]] == [late.id]
+    assert found["missing"] == []
+
+
 def test_an_event_of_an_execution_that_is_closed_is_missing(desk: Desk, sandbox: Sandbox) -> None:
     world = sandbox.kapso.world
     done = next(each for each in world.executions.values() if each.is_final)

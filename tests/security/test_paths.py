@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integration.test_cli_process import Desk
+from levada import Gone
 from levada.http.address import Address
 from levada.sandbox import Fault, KapsoWorld, RecordedRequest, Response, Sandbox
 
@@ -54,7 +55,7 @@ ODD = [
     ],
 )
 def test_a_path_does_not_climb(path: str) -> None:
-    with pytest.raises(ValueError, match=r"holds '\.' or '\.\.'"):
+    with pytest.raises(Gone, match=r"'\.' or '\.\.'"):
         Address.parse("https://api.test/v1").path(path)
 
 
@@ -63,7 +64,7 @@ def test_whatever_a_path_is_made_of_the_request_stays_below_its_base(text: str) 
     address = Address.parse("https://api.test/v1")
     try:
         target = address.target(address.path(text), None).decode()
-    except ValueError:
+    except (ValueError, Gone):
         return
 
     assert target.startswith("/v1")

@@ -7,13 +7,19 @@ from typing import Never
 
 __all__ = ["main"]
 
+INTERRUPTED = 130
+"""As in `levada.cli.exit_codes`, which may not be imported yet."""
+
 
 def main() -> Never:
     """Run the command that ``sys.argv`` asks for, and end the process with its exit code."""
     os.umask(0o077)  # the journal holds what the vendors keep behind a key
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name must not end us under LC_ALL=C
-    sys.exit(_run(sys.argv[1:]))
+    try:
+        sys.exit(_run(sys.argv[1:]))
+    except KeyboardInterrupt:  # before a command has taken the signals over
+        os._exit(INTERRUPTED)
 
 
 def _run(arguments: Sequence[str]) -> int:

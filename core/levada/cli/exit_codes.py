@@ -20,7 +20,7 @@ class ExitCode(IntEnum):
     UPSTREAM = 4, "an upstream refused: a wrong key, or for good"
     SINK = 5, "a sink stopped, or is disabled"
     STATE = 6, "the journal is in use, damaged or another pipeline's"
-    STRICT = 7, "with --strict: there are dead letters"
+    STRICT = 7, "with --strict: there are new dead letters"
     LOCAL_IO = 74, "this machine's own disk, pipe or port failed"
     GAVE_UP = 75, "gave up waiting; the same command may succeed later"
     INTERRUPTED = 130, "ended at once by SIGINT"

@@ -31,7 +31,7 @@ from levada.cli.printing import say_json
     metavar="[SOURCE=]ID",
     help="Read this execution, or run, in the first pass, whatever its list shows. May be repeated.",
 )
-@click.option("--strict", is_flag=True, help="Exit with 7 if there are dead letters.")
+@click.option("--strict", is_flag=True, help="Exit with 7 if new dead letters came up.")
 @click.option(
     "--accept-identity-change",
     is_flag=True,

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 import httpx
 from attrs import field, frozen
 
-from levada.errors import ConfigError
+from levada.errors import ConfigError, Gone
 
 _PATH = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
 _SLASH = "/|%2f|%5c"  # servers differ in when they decode
@@ -69,10 +69,13 @@ class Address:
         """Append *path*, percent-encoded by the caller, to the base; with one slash between.
 
         Raises:
-            ValueError: it holds what only an unquoted id would bring in, or climbs with dots.
+            ValueError: it holds what only an unquoted id would bring in.
+            Gone: it climbs with dots, as no id of anything that is there would make it.
         """
-        if not _PATH.fullmatch(path) or _DOTS.search(path):
-            raise ValueError("a request path is not percent-encoded, or holds '.' or '..'")
+        if not _PATH.fullmatch(path):
+            raise ValueError("a request path is not percent-encoded")
+        if _DOTS.search(path):
+            raise Gone("an id of '.' or '..' leads to nothing")
         return f"{self.base.rstrip('/')}/{path.removeprefix('/')}" if path else self.base
 
     def target(self, path: str, params: Mapping[str, Any] | None) -> bytes:

@@ -27,7 +27,7 @@ log: logging.Logger = logging.getLogger("levada.http")
 ENOUGH_BYTES = 64 * 1024
 """Of a body that only explains a status, this much is read."""
 
-OBEDIENCE_S = 300.0
+OBEDIENCE_S = 90.0
 POST_PATIENCE_S = 1.0
 """How long a POST waits for the other side's pause to end; longer waits belong to the host."""
 

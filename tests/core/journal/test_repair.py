@@ -90,6 +90,16 @@ async def test_a_damaged_event_is_a_dead_letter_of_those_who_had_not_got_it(
         assert len(journal.events_after(0, EVENTS, 1 << 30)) == EVENTS - 1
 
 
+async def test_an_event_whose_text_is_none_any_more_is_damaged(folder: Path) -> None:
+    changed(folder, "UPDATE event SET time = CAST(x'32ff' AS TEXT) WHERE seq = 15")
+
+    found = repair(folder)
+
+    assert (found.damaged, found.structure) == (1, "")
+    (letter,) = letters(folder, Choice())
+    assert (letter.sink, letter.seq) == ("slow", 15)
+
+
 @pytest.mark.parametrize("keep", [0.9, 0.6])
 async def test_of_a_file_that_was_cut_what_can_be_read_is_kept(
     tmp_path: Path, folder: Path, keep: float

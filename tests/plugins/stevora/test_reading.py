@@ -156,6 +156,40 @@ async def test_pages_may_be_of_another_size_than_the_server_says(
                 assert desk.reports == []
 
 
+async def test_a_page_that_is_filled_while_the_next_is_asked_for_is_read_again() -> None:
+    rows = [row(n) for n in range(250)]
+    pages = listed(rows, total=None, pageSize=None)
+    shown = 150
+
+    def answer(request: RecordedRequest) -> Response:
+        nonlocal shown
+        response = listed(rows[:shown], total=None, pageSize=None)(request)
+        shown = 250 if request.query["page"] == "2" else shown
+        return response
+
+    async with Odd(answer=answer) as server, opened(server.url) as desk:
+        assert set(await read(desk)) == set(names(rows))
+        server.answer = pages
+        rows.append(row(250))
+        assert await read(desk) == ["e250"]
+
+
+async def test_the_last_page_of_a_run_does_not_tell_the_size_of_others() -> None:
+    rows = {"a": [row(n) for n in range(60)], "b": [row(n) for n in range(100, 133)]}
+
+    def answer(request: RecordedRequest) -> Response:
+        page = int(request.query["page"])
+        of = rows[request.segments[-2]]
+        data = of[(page - 1) * 37 : page * 37]
+        return says({"data": data, "meta": {"total": len(of)}})(request)
+
+    async with Odd(answer=answer) as server, opened(server.url) as desk:
+        assert await read(desk, "b") == names(rows["b"])
+        assert await read(desk, "a") == names(rows["a"])
+        rows["b"] += [row(n) for n in range(133, 141)]
+        assert await read(desk, "b") == names(rows["b"])[33:]
+
+
 async def test_a_page_that_is_too_large_is_asked_for_in_parts() -> None:
     rows = [row(n, payload={"text": "x" * 400_000}) for n in range(150)]
     async with Odd(answer=listed(rows)) as server, opened(server.url) as desk:
