@@ -31,6 +31,9 @@ from levada_stevora.search import Search
 ENOUGH: Final = 2
 """So many totals that say that nothing is hidden end a search before it has been everywhere."""
 
+HELD: Final = 1_000
+"""So many events are held back, where an earlier one is hidden, so that it comes before them."""
+
 BEYOND: Final = 4
 """So many pages after the last that brought something are searched, whatever a total says."""
 
@@ -80,6 +83,8 @@ class Reading:
         self._yielded = set[int]()  # before the list was read anew
         self._seams: list[int] = []
         self._unseen = 0  # on the latest page
+        self._offsets: dict[str, int] = {}  # of events that are not yielded yet
+        self._is_behind = False  # something before what was read is hidden
         self._has_news = False
         self._end = runs.End()
         self.is_over = False
@@ -100,15 +105,27 @@ class Reading:
         Raises:
             Gone: Stevora does not have the run, or not for this key.
         """
+        held: list[Batch] = []
         for step in (self._resumed(), self._checked(), self._hidden()):
             async for batch in step:
                 if batch.events or batch.rejected:
-                    self._kept = batch.position or self._kept
-                    yield batch
+                    held.append(batch)
+                    if not self._is_behind or sum(len(each.events) for each in held) >= HELD:
+                        yield self._together(held)
+                        held.clear()
         learnt = self._learn()
         self.is_over = learnt.final
-        if self._now.position != self._kept or learnt != self._run:
-            yield Batch((), position=self._now.position, partition=learnt)
+        if held or self._now.position != self._kept or learnt != self._run:
+            yield evolve(self._together(held), position=self._now.position, partition=learnt)
+
+    def _together(self, batches: Sequence[Batch]) -> Batch:
+        """Return one batch of several, its events in the order of the list."""
+        events = [event for batch in batches for event in batch.events]
+        rejected = [row for batch in batches for row in batch.rejected]
+        position = batches[-1].position if batches else None
+        self._kept = position or self._kept
+        events.sort(key=lambda event: self._offsets.pop(event.id, 0))
+        return Batch(events or (), position=position, rejected=rejected)
 
     # ── the pages, in order ─────────────────────────────────────────────────────────────────────
 
@@ -286,6 +303,12 @@ class Reading:
         more = len(unseen) if self._is_whole else len(new) + len(rejected)
         self._now = evolve(self._now, count=self._now.count + more)
         self._has_news = self._has_news or bool(new)
+        offsets = {each.row.id: each.offset for each in unseen if isinstance(each.row, Event)}
+        self._offsets |= {event.id: offsets[event.id] for event in new}
+        known = self._now.count + self._before.missing
+        self._is_behind = self._is_behind or (
+            page.total is not None and known < page.offset + len(page.rows)
+        )
         return Batch(new, position=self._now.position, rejected=rejected)
 
     def _look_at(self, page: Rows) -> Sequence[Place]:

@@ -290,6 +290,17 @@ async def test_an_event_that_shows_late_on_an_earlier_page_is_found() -> None:
         assert asked(server) == [6]
 
 
+async def test_a_late_event_comes_before_the_younger_ones_of_the_same_read() -> None:
+    rows = [row(n) for n in range(150)]
+    async with Odd(answer=listed(rows)) as server, opened(server.url) as desk:
+        await read(desk)
+        rows.insert(95, {**row(95), "id": "late"})
+        rows.append(row(150))
+
+        assert await read(desk) == ["late", "e150"]
+        assert desk.positions["r"] == {"count": 152}
+
+
 async def test_a_late_event_on_the_page_that_is_read_anyway_costs_nothing_more() -> None:
     rows = [row(n) for n in range(47)]
     async with Odd(answer=listed(rows)) as server, opened(server.url, page_size=10) as desk:
