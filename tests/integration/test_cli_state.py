@@ -1,7 +1,9 @@
 """`levada status` and `levada enable`: what the journal says, also while a run goes on."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +174,28 @@ def test_enable_waits_for_no_run(desk: Desk, sandbox: Sandbox) -> None:
     stop(running)
     assert done.returncode == 6
     assert "in use by process" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE source SET position = '{\"x'",
+        "UPDATE partition SET memo = '{', state = 'open'",
+        "UPDATE partition SET changed = '2026-99', state = 'open'",
+        "UPDATE sink SET receipt = '[1'",
+    ],
+)
+def test_a_value_that_was_damaged_is_said_to_be(desk: Desk, sandbox: Sandbox, damage: str) -> None:
+    desk.write("p.toml", pipeline(sandbox, '[sinks.file]\npath = "events.jsonl"'))
+    desk.run("run", "p.toml")
+    path = desk.folder / ".levada" / "p" / "state.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(damage)
+
+    done = desk.run("run", "p.toml")
+    status = desk.run("status", "p.toml")
+
+    assert done.returncode == 6, done.stderr
+    assert "is damaged; restore a copy of the state folder" in done.stderr
+    assert status.returncode in {0, 6}
+    assert "internal error" not in status.stderr

@@ -1,6 +1,5 @@
 """What a journal still knows of the events it took, for comparing it with the vendor."""
 
-import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -12,6 +11,7 @@ from attrs import field, frozen
 from levada._json import Json
 from levada.errors import StateError
 from levada.journal import FILE, schema
+from levada.journal.rows import stored
 
 
 @frozen
@@ -62,7 +62,7 @@ class Record:
             events=events,
             ids=frozenset(times).union(name for (name,) in seen),
             times={name: datetime.fromisoformat(time) for name, time in times.items()},
-            version=json.loads(version) if version else None,
+            version=stored(version),
             stage=state,
         )
 

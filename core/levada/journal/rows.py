@@ -1,5 +1,6 @@
 """Events as rows, and rows as events."""
 
+import json
 import zlib
 from collections.abc import Iterable
 from datetime import datetime
@@ -17,6 +18,8 @@ SEEN_BYTES = 150
 """Roughly what its id takes among those seen, and the row in indexes."""
 
 PAGE_BYTES = 4096
+
+_DAMAGED = "what the journal remembers is damaged; restore a copy of the state folder"
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -50,6 +53,30 @@ def event_of(row: Row, key: str, origin: Origin) -> Event:
         origin=origin,
         seq=seq,
     )
+
+
+def stored(text: str | None) -> Any:
+    """Return what a column of JSON holds; None if it is empty.
+
+    Raises:
+        StateError: it was damaged on the disk.
+    """
+    try:
+        return json.loads(text) if text else None
+    except ValueError as error:
+        raise StateError(_DAMAGED) from error
+
+
+def moment(text: str | None) -> datetime | None:
+    """Return what a column of times holds; None if it is empty.
+
+    Raises:
+        StateError: it was damaged on the disk.
+    """
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise StateError(_DAMAGED) from error
 
 
 def checksum(  # noqa: PLR0917  # the columns, in their order

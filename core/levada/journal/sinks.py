@@ -11,7 +11,7 @@ from levada.errors import StateError
 from levada.event import Event
 from levada.journal import dead_letters
 from levada.journal.deliveries import Outstanding, Ranges
-from levada.journal.rows import ranges
+from levada.journal.rows import ranges, stored
 from levada.secret import scrub_known
 from levada.setup import SinkSetup
 
@@ -66,7 +66,7 @@ class Cursor:
         ((self.seq, receipt, state, reason),) = self._journal.read(
             "SELECT seq, receipt, state, reason FROM sink WHERE name = ?", self._setup.name
         )
-        self.receipt = json.loads(receipt) if receipt else None
+        self.receipt = stored(receipt)
         self.disabled = (reason or "disabled") if state == "disabled" else None
 
     def next_events(self, limit: int, max_bytes: int) -> list[Event]:
@@ -96,7 +96,7 @@ class Cursor:
             self._setup.name,
         )
         return [
-            self._outstanding(row, json.loads(members), attempts, due or 0.0, reason or "")
+            self._outstanding(row, stored(members), attempts, due or 0.0, reason or "")
             for row, members, attempts, due, reason in rows
         ]
 

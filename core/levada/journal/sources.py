@@ -5,7 +5,6 @@ import json
 import sqlite3
 import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from levada._json import Json
@@ -13,7 +12,7 @@ from levada.batch import Batch, Checkpoint, Partition, Rejected, sortable
 from levada.errors import StateError
 from levada.event import Event
 from levada.journal import dead_letters, seen
-from levada.journal.rows import row_of, size_of
+from levada.journal.rows import moment, row_of, size_of, stored
 from levada.setup import SourceSetup
 from levada.source import KEPT_IDS
 from levada.state import CLOSED, Stage, Tracked
@@ -62,7 +61,7 @@ class SourceState:
         ((position,),) = self._journal.read(
             "SELECT position FROM source WHERE name = ?", self._setup.name
         )
-        return json.loads(position) if position else None
+        return stored(position)
 
     def tracked(self, key: str) -> Tracked | None:
         """Return what is remembered of a partition."""
@@ -247,14 +246,14 @@ def _tracked(row: Any) -> Tracked:
     key, uri, position, version, sorting, final, changed, memo, stage = row
     partition = Partition(
         key,
-        version=json.loads(version) if version else None,
+        version=stored(version),
         order=sorting,  # as `sortable` wrote it, which sorts the same
         final=bool(final),
-        changed=datetime.fromisoformat(changed) if changed else None,
+        changed=moment(changed),
         uri=uri,
-        memo=json.loads(memo) if memo else None,
+        memo=stored(memo),
     )
-    return Tracked(partition, json.loads(position) if position else None, stage)
+    return Tracked(partition, stored(position), stage)
 
 
 def _json(value: Json) -> str | None:

@@ -1,6 +1,5 @@
 """What a journal says of itself, read while a run may be going on, and how to enable a sink."""
 
-import json
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from levada._json import Json
 from levada.errors import StateError
 from levada.journal import FILE, schema
 from levada.journal.pruning import usable
+from levada.journal.rows import stored
 
 if TYPE_CHECKING:
     from levada.journal import Journal
@@ -166,7 +166,7 @@ def _journal(connection: sqlite3.Connection, path: Path, max_bytes: int) -> Jour
         sources=[_source(connection, row) for row in _rows(connection, _SOURCES)],
         sinks=[_sink(connection, row, last) for row in _rows(connection, _SINKS)],
         diagnostics=[
-            DiagnosticStatus(connector, what, json.loads(fields), *more)
+            DiagnosticStatus(connector, what, stored(fields), *more)
             for connector, what, fields, *more in _rows(connection, _DIAGNOSTICS)
         ],
     )
@@ -197,7 +197,7 @@ def _source(connection: sqlite3.Connection, row: Any) -> SourceStatus:
         name=name,
         connector=connector,
         account=account,
-        position=json.loads(position) if position else None,
+        position=stored(position),
         partitions={stage: counts.get(stage, 0) for stage in STAGES},
         events=sum(events for _, _, events in stages),
         rejected=_number(
@@ -235,7 +235,7 @@ def _sink(connection: sqlite3.Connection, row: Any, last: int) -> SinkStatus:
 
 
 def _delivery(members: str, attempts: int, due: float | None, reason: str | None) -> DeliveryStatus:
-    events = sum(last - first + 1 for first, last in json.loads(members))
+    events = sum(last - first + 1 for first, last in stored(members))
     waits = due is not None and due > time.time()
     return DeliveryStatus(events, attempts, due if waits else None, reason or "")
 
