@@ -18,7 +18,7 @@ PAGES_AT_ONCE = 250
 
 def usable(most: int) -> int:
     """Return how much of *most* bytes is for events; the rest is for SQLite's log beside them."""
-    return most - min(LOG_BYTES, most // 4)
+    return most - min(LOG_BYTES, most // 3)
 
 
 def pruned(connection: sqlite3.Connection, sinks: Sequence[str], until: float) -> tuple[int, int]:
