@@ -169,7 +169,7 @@ class Reading:
         if len(page.rows) >= page.size:
             return
         again = await self._page(page.number)
-        if again is not None:
+        if again is not None and again.rows:
             yield await self._take(again)
             self._client.note_full(again, self._asked)
 

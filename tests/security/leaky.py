@@ -3,7 +3,6 @@
 import logging
 import warnings
 from collections.abc import AsyncIterator, Iterable
-from pathlib import Path
 from threading import Thread
 from typing import ClassVar
 
@@ -123,12 +122,3 @@ def event_sources() -> Iterable[type[Source]]:
 def event_sinks() -> Iterable[type[Sink]]:
     """Offer `LeakySink`."""
     return [LeakySink]
-
-
-def install(folder: Path) -> None:
-    """Put this plugin into *folder* as an installed distribution, for a PYTHONPATH."""
-    dist = folder / "levada_leaky-1.dist-info"
-    dist.mkdir(parents=True)
-    (dist / "METADATA").write_text("Metadata-Version: 2.1\nName: levada-leaky\nVersion: 1\n")
-    (dist / "entry_points.txt").write_text("[levada]\nleaky = levada_leaky\n")
-    (folder / "levada_leaky.py").write_text(Path(__file__).read_text())

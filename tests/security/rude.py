@@ -3,7 +3,6 @@
 import json
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import ClassVar
 
 from attrs import define
@@ -95,12 +94,3 @@ def event_sources() -> Iterable[type[Source]]:
 def event_sinks() -> Iterable[type[Sink]]:
     """Offer `RudeSink`."""
     return [RudeSink]
-
-
-def install(folder: Path) -> None:
-    """Put this plugin into *folder* as an installed distribution, for a PYTHONPATH."""
-    dist = folder / "levada_rude-1.dist-info"
-    dist.mkdir(parents=True)
-    (dist / "METADATA").write_text("Metadata-Version: 2.1\nName: levada-rude\nVersion: 1\n")
-    (dist / "entry_points.txt").write_text("[levada]\nrude = levada_rude\n")
-    (folder / "levada_rude.py").write_text(Path(__file__).read_text())

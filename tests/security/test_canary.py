@@ -23,6 +23,7 @@ from levada.sandbox import (
 )
 from security import canaries, leaky
 from security.canaries import HEADER, KAPSO, SIGNING, STEVORA, echo, found_below, found_in
+from security.installing import install
 
 WHERE_SECRETS_ARE = ("p.toml", "stevora.key")
 
@@ -263,7 +264,7 @@ def test_a_mistake_in_the_file_brings_no_secret_out(stage: Stage, wrong: str) ->
 
 def env_with_leaky(folder: Path) -> dict[str, str]:
     """Install the careless plugin; return the environment in which it is found."""
-    leaky.install(folder)
+    install(leaky, folder)
     path = [str(folder), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     return {"PYTHONPATH": os.pathsep.join(filter(None, path))}
 

@@ -11,6 +11,7 @@ import pytest
 from integration.test_cli_process import Desk
 from levada.sandbox import Fault, KapsoWorld, RecordedRequest, Response, Sandbox
 from security import rude
+from security.installing import install
 from security.rude import RUDE
 
 # Everything that is not a line end of ours.
@@ -21,7 +22,7 @@ DANGEROUS = re.compile(
 
 @pytest.fixture
 def rude_desk(tmp_path: Path) -> Desk:
-    rude.install(tmp_path / "site")
+    install(rude, tmp_path / "site")
     path = [str(tmp_path / "site"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     desk = Desk(tmp_path / "desk", {"PYTHONPATH": os.pathsep.join(filter(None, path))})
     desk.folder.mkdir()

@@ -63,6 +63,8 @@ def repair(folder: Path) -> Repair:
             _salvage(path, found)
             return found
         with closing(schema.connect(path)) as connection:
+            # Damage can make anything of a text.
+            connection.text_factory = lambda text: text.decode("utf-8", "replace")
             broken = list(_broken(connection))
             if broken:
                 found.copy = _copy(path)
@@ -165,8 +167,7 @@ def _copy_rows(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> 
 
 
 def _broken(connection: sqlite3.Connection) -> Iterator[Any]:
-    """Yield the rows of events whose checksum does not fit; damage can make anything of a text."""
-    connection.text_factory = lambda text: text.decode("utf-8", "replace")
+    """Yield the rows of events whose checksum does not fit."""
     for row in connection.execute(f"SELECT {COLUMNS} FROM event ORDER BY seq"):
         *_, crc = row
         if checksum(*row[2:8]) != crc:

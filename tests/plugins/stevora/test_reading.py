@@ -174,6 +174,24 @@ async def test_a_page_that_is_filled_while_the_next_is_asked_for_is_read_again()
         assert await read(desk) == ["e250"]
 
 
+async def test_a_page_that_is_empty_when_it_is_read_again_tells_no_size() -> None:
+    rows = [row(n) for n in range(150)]
+    seen = list[str]()
+
+    def answer(request: RecordedRequest) -> Response:
+        page = request.query["page"]
+        again = page in seen
+        seen.append(page)
+        shown = [] if again else rows[:50] if page == "1" else rows[50:] if page == "2" else []
+        return says({"success": True, "data": shown})(request)
+
+    async with Odd(answer=answer) as server, opened(server.url) as desk:
+        assert await read(desk) == names(rows)
+        server.answer = listed(rows, total=None, pageSize=None)
+        rows.append(row(150))
+        assert await read(desk) == ["e150"]
+
+
 async def test_the_last_page_of_a_run_does_not_tell_the_size_of_others() -> None:
     rows = {"a": [row(n) for n in range(60)], "b": [row(n) for n in range(100, 133)]}
 
