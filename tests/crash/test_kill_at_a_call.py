@@ -141,6 +141,7 @@ def test_what_a_webhook_gets_again_is_the_same(
     victim = Victim(tmp_path / "it", protocol, url=receiver.url + "/hook", step=20)
 
     strike_exchanges(victim, call, kills)
+    victim.finish()
 
     repeated = accounts.webhook(victim, receiver.accepted)
     assert repeated or call == "sendto"
