@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from datetime import timedelta
 
 from attrs import define
 
@@ -72,6 +73,8 @@ class Drain:
         self._patience_s = host.settings.request_timeout.total_seconds()
         with self._calls.contained("lanes"):
             self._brake = Brake(self._contract.lanes(setup.sink.lanes))
+        if cursor.due > time.time():
+            self._brake.ask(timedelta(seconds=cursor.due - time.time()))
         self._crashes = 0
         self._open = False
         self._ready = False
@@ -101,15 +104,13 @@ class Drain:
     @property
     def waiting(self) -> bool:
         """Whether it has something to deliver and can only wait: it fails, or none is due yet."""
-        if self.condition == "failing":
-            return not self.caught_up
-        return not self.writing and self._due_s() > 0
+        return not self.caught_up and (self.condition == "failing" or self.next_attempt_s() > 0)
 
     def give_up(self) -> None:
         """Say that what can only wait is left behind: for this run the sink has failed."""
         reasons = [each.reason for each in self._planner.waiting if each.attempts]
-        if reasons and self.condition == "active":
-            self._become("failing", reasons[0])
+        if self.condition == "active" and (reasons or self._brake.held()):
+            self._become("failing", reasons[0] if reasons else "its destination asked for a wait")
 
     def next_attempt_s(self) -> float:
         """Return how long, as far as is known, until the next attempt; 0 while there is one."""
@@ -342,7 +343,9 @@ class Drain:
         if failure.after is not None:
             delivery.due = time.time() + failure.after.total_seconds()
         self._fail(failure)
-        await self._cursor.failed(delivery, persist_due=failure.persist)
+        await self._cursor.failed(
+            delivery, persist_due=failure.persist, everywhere=failure.everywhere
+        )
         self._planner.put_back(delivery)
 
     def _fail(self, failure: Retry) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from crash import accounts
-from crash.killing import TRIES, Blow, Victim
+from crash.killing import Blow, Victim
 from crash.order import CALLS, Disk
 from crash.victim import PER_DELIVERY, RUNS, SECRET
 from levada.sandbox.receiver import Receiver
@@ -32,7 +32,7 @@ def strike_all(victim: Victim, call: str, nths: Sequence[int], paths: Sequence[P
 def strike_exchanges(victim: Victim, call: str, kills: int) -> None:
     """Kill it so many times when it is about to talk to the receiver, or to hear from it."""
     known = len(victim.deaths)
-    for blow in range(TRIES * kills):  # the loop wakes itself with these calls as well
+    for blow in range(2 * SPREAD * kills):  # the loop wakes itself with these calls as well
         victim.strike(Blow(call, 7 + 3 * (blow % SPREAD)))
         if sum(death.place.startswith("TCP") for death in victim.deaths[known:]) == kills:
             return

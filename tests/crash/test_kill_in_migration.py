@@ -27,6 +27,7 @@ ALTER TABLE seen DROP COLUMN seq;
 DROP INDEX partition_closed;
 DROP INDEX partition_settled;
 DROP TABLE diagnostic;
+ALTER TABLE sink DROP COLUMN due;
 UPDATE event SET crc = 0;
 PRAGMA user_version = 1;
 """

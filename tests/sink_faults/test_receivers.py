@@ -95,15 +95,30 @@ def test_one_that_is_busy_keeps_its_events(
     assert len(receiver.requests) <= most
 
 
-def test_one_that_asked_for_time_is_left_alone_by_the_next_run(site: Site) -> None:
+def test_one_that_asked_for_time_is_left_alone_by_the_next_runs(site: Site) -> None:
+    site.source("numbers", TWENTY_RUNS)
     with Receiver.in_thread(answers=lambda _: (429, {"Retry-After": "120"}, 0.0)) as receiver:
-        pipeline(site, receiver.url, "lanes = 1")
+        pipeline(site, receiver.url, "lanes = 4")
         goes_on_beside(site, 75)
         before = len(receiver.requests)
 
-        goes_on_beside(site, 75)
+        for _ in range(3):
+            found = goes_on_beside(site, 75, said="429", within_s=10)
+            assert found == {"pending": len(ALL)}
 
         assert len(receiver.requests) == before
+
+
+def test_one_that_asked_for_time_is_asked_again_once_it_is_enabled(site: Site) -> None:
+    answers = [(429, {"Retry-After": "120"}, 0.0)]
+    with Receiver.in_thread(answers=lambda _: answers[0]) as receiver:
+        pipeline(site, receiver.url)
+        goes_on_beside(site, 75)
+
+        answers[0] = (204, {}, 0.0)
+        site.desk.run("enable", "p.toml", "hook")
+
+        assert goes_on_beside(site, 0) == {"delivered": len(ALL)}
 
 
 def test_one_that_is_gone_is_switched_off(site: Site) -> None:

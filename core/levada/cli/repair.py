@@ -21,7 +21,8 @@ def repair_command(file: Path) -> ExitCode:
 
     Checks every row. If something is wrong, keeps a copy of the journal as it was, and puts what can
     be read into a new one; an event that was damaged becomes a dead letter of every sink that had
-    yet to get it. The pipeline must not be running. A backup, where there is one, is better.
+    yet to get it. A position that cannot be read is forgotten: its source reads from the beginning,
+    and what is known by id does not come again. The pipeline must not be running. A backup, where there is one, is better.
     """
     from levada.cli import setups
     from levada.journal.repair import repair
@@ -43,4 +44,8 @@ def _lines(found: "Repair", file: Path) -> list[str]:
     if found.damaged:
         what = count(found.damaged, "event")
         lines.append(f"{what} did not fit its checksum: levada dead list {file}")
+    lines += [
+        f"  {name}: {count(number, 'value')} could not be right, and had to be put right"
+        for name, number in found.reset.items()
+    ]
     return [*lines, f"next: levada verify {file}, then levada run {file}"]

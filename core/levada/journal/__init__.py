@@ -25,7 +25,7 @@ from levada.journal.files import settle
 from levada.journal.folder import prepare
 from levada.journal.lock import locked
 from levada.journal.pruning import pruned, shrunk, usable
-from levada.journal.rows import COLUMNS, event_of
+from levada.journal.rows import COLUMNS, damaged_event, event_of
 from levada.journal.sinks import Cursor
 from levada.journal.sources import SourceState
 from levada.journal.tail import Tail
@@ -54,6 +54,9 @@ class Journal:
         """Whether sources are waiting for room."""
         self._tail = Tail()
         self._warned = 0.0
+        self.uuid: str
+        """Unlike that of any other journal."""
+        self._bytes: int  # of the events it holds, and of those on their way to it
         with ExitStack() as stack:
             folder = settings.state
             prepare(folder)
@@ -70,10 +73,16 @@ class Journal:
             writing = schema.connect(path)
             stack.callback(writing.close)
             self._writer = Writer(writing)
+            self.uuid, self._bytes = self._meta(path)
             self._closing = stack.pop_all()
+
+    def _meta(self, path: Path) -> tuple[str, int]:
+        """Return the journal's UUID and how many bytes its events take."""
         meta = dict(self.read("SELECT name, value FROM meta"))
-        self.uuid: str = str(meta["journal"])
-        self._bytes = int(meta["bytes"])  # of the events it holds, and of those on their way to it
+        try:
+            return str(meta["journal"]), int(meta["bytes"])
+        except (KeyError, ValueError) as error:
+            raise schema.DamagedError(path, "it does not say how large it is") from error
 
     async def __aenter__(self) -> Self:
         return self
@@ -128,9 +137,9 @@ class Journal:
 
     @property
     def last_seq(self) -> int:
-        """The sequence number of the newest event; 0 before the first."""
-        rows = self.read("SELECT seq FROM sqlite_sequence WHERE name = 'event'")
-        return int(rows[0][0]) if rows else 0
+        """The sequence number of the newest event that is there; 0: there is none."""
+        ((seq,),) = self.read("SELECT coalesce(max(seq), 0) FROM event")
+        return int(seq)
 
     def remember(self, events: Sequence[Event]) -> None:
         """Keep events that were just committed at hand for sinks that keep up."""
@@ -162,9 +171,12 @@ class Journal:
         if known is None:
             if len(self._origins) >= ORIGINS_KEPT:
                 self._origins.clear()
-            ((key, *origin),) = self.read(
+            rows = self.read(
                 "SELECT key, connector, account, uri FROM partition WHERE id = ?", row[1]
             )
+            if not rows:
+                raise damaged_event(row[0])
+            key, *origin = rows[0]
             known = self._origins[row[1]] = (key, Origin(*origin))
         return event_of(tuple(row), *known)
 

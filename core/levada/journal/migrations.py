@@ -35,6 +35,7 @@ STEPS: Final[Mapping[int, str]] = {
         ) WITHOUT ROWID;
         UPDATE event SET crc = checksum(id, type, time, subject, kind, raw);
     """,
+    2: "ALTER TABLE sink ADD COLUMN due REAL;",
 }
 """What leads from each version to the next one."""
 

@@ -1,11 +1,13 @@
 """Repairs a journal as far as it can be, after a copy: nothing is lost that could still be read."""
 
 import json
+import logging
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,15 @@ from attrs import define, field
 
 from levada.errors import StateError
 from levada.event import Event, Origin
-from levada.journal import FILE, schema
+from levada.journal import FILE, schema, values
 from levada.journal.dead_letters import bury
 from levada.journal.files import put_in_place, removed, settle, synced
 from levada.journal.folder import check
 from levada.journal.lock import locked
 from levada.journal.rows import COLUMNS, checksum, ranges
 from levada.page import parse_time
+
+log: logging.Logger = logging.getLogger("levada.journal")
 
 TABLES = ("source", "partition", "seen", "event", "sink", "delivery", "dead", "diagnostic")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,6 +46,9 @@ class Repair:
     damaged: int = 0
     """Events whose checksum does not fit. For sinks that had yet to get them: dead letters."""
 
+    reset: dict[str, int] = field(factory=dict)
+    """Values of other tables that could not be read, by table and column."""
+
 
 def repair(folder: Path) -> Repair:
     """Check the journal in *folder* row by row and mend what can be mended.
@@ -57,33 +64,37 @@ def repair(folder: Path) -> Repair:
     with locked(folder / "state.lock"):
         settle(path)
         found = Repair()
-        found.structure = _structure(path)
-        if found.structure:
-            found.copy = _copy(path)
+        try:
+            _check(path)
+            _mend_in_place(path, found)
+        except schema.DamagedError as error:
+            found.structure = error.what
+            found.copy = found.copy or _copy(path)
             _salvage(path, found)
-            return found
-        with closing(schema.connect(path)) as connection:
-            # Damage can make anything of a text.
-            connection.text_factory = lambda text: text.decode("utf-8", "replace")
-            broken = list(_broken(connection))
-            if broken:
-                found.copy = _copy(path)
-            found.damaged = _mend(connection, broken)
         return found
 
 
-def _structure(path: Path) -> str:
-    """Return what is wrong with the file as SQLite sees it; "" if it is whole."""
-    with ExitStack() as stack:
-        try:
-            connection = stack.enter_context(closing(schema.connect(path, readonly=True)))
-            ((found,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
-        except (StateError, sqlite3.DatabaseError) as error:
-            cause = error.__cause__ or error
-            if "malformed" not in str(cause):
-                raise
-            return str(cause)
-    return "" if found == "ok" else " ".join(str(found).split())
+def _check(path: Path) -> None:
+    """Look whether the file is whole as SQLite sees it."""
+    with schema.damage_told(path), closing(schema.connect(path, readonly=True)) as connection:
+        ((found,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
+    if found != "ok":
+        raise schema.DamagedError(path, str(found))
+
+
+def _mend_in_place(path: Path, found: Repair) -> None:
+    """Mend what is wrong in a journal that SQLite can read."""
+    with schema.damage_told(path), closing(schema.connect(path)) as connection:
+        connection.text_factory = _text
+        broken = list(_broken(connection))
+        if broken or values.broken(connection):
+            found.copy = _copy(path)
+        _mend(connection, broken, found)
+
+
+def _text(text: bytes) -> str:
+    """Read a text, of which damage can have made anything."""
+    return text.decode("utf-8", "replace")
 
 
 def _copy(path: Path) -> Path:
@@ -113,10 +124,12 @@ def _salvage(path: Path, found: Repair) -> None:
     """
     work = _copied(path, path.with_name(f"{path.name}.salvage"))
     _fill_up(work)
+    _mend_schema(work)
     draft = path.with_name(f"{path.name}.repaired")
     removed(draft)
     schema.create(draft)
-    with closing(schema.connect(work)) as old, closing(schema.connect(draft)) as new:
+    with closing(sqlite3.connect(work)) as old, closing(schema.connect(draft)) as new:
+        old.text_factory = new.text_factory = _text
         new.execute("PRAGMA foreign_keys = OFF")
         new.execute("BEGIN")
         _copy_meta(old, new, path)
@@ -125,7 +138,7 @@ def _salvage(path: Path, found: Repair) -> None:
             if cut:
                 found.lost[table] = cut
         new.execute("COMMIT")
-        found.damaged = _mend(new, list(_broken(new)))
+        _mend(new, list(_broken(new)), found)
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     put_in_place(draft, path)
     removed(work)
@@ -141,13 +154,42 @@ def _fill_up(path: Path) -> None:
             file.truncate(length)
 
 
+def _mend_schema(path: Path) -> None:
+    """Put back what defines the tables, as far as it was damaged: SQLite reads none without it."""
+    query = "SELECT name, type, tbl_name, sql FROM sqlite_schema"
+    with closing(sqlite3.connect(":memory:")) as pattern:
+        pattern.executescript(schema.TABLES)
+        ours = {row[0]: row for row in pattern.execute(query)}
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        old.text_factory = _text
+        try:
+            old.execute("PRAGMA writable_schema = ON")  # with it SQLite passes over what is damaged
+            names = [name for name, *_ in old.execute(query).fetchall()]
+            unknown = [name for name in names if name not in ours]
+            missing = [name for name in ours if name not in names]
+            for name in unknown:
+                for close in get_close_matches(name, missing, 1):
+                    names[names.index(name)] = close
+                    missing.remove(close)
+            rows = old.execute("SELECT rowid FROM sqlite_schema").fetchall()
+            for (row,), name in zip(rows, names, strict=True):
+                if name in ours:
+                    old.execute(
+                        "UPDATE sqlite_schema SET name = ?, type = ?, tbl_name = ?, sql = ?"
+                        " WHERE rowid = ?",
+                        (*ours[name], row),
+                    )
+        except (sqlite3.DatabaseError, UnicodeDecodeError):
+            log.debug("the tables of %s cannot be mended", path, exc_info=True)
+
+
 def _copy_meta(old: sqlite3.Connection, new: sqlite3.Connection, path: Path) -> None:
     try:
         rows = old.execute("SELECT name, value FROM meta").fetchall()
         numbers = old.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise StateError(
-            f"{path} cannot be repaired: {error}; restore a copy of the state folder"
+            f"{path} cannot be repaired: {str(error)!a}; restore a copy of the state folder"
         ) from error
     new.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
     new.execute("DELETE FROM sqlite_sequence")
@@ -155,31 +197,34 @@ def _copy_meta(old: sqlite3.Connection, new: sqlite3.Connection, path: Path) -> 
 
 
 def _copy_rows(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> int:
-    """Copy a table row by row; return 1 if it ended before its end."""
-    insert = ""
+    """Copy a table row by row; return how many did not come over, as far as that is known."""
+    columns = sorted(schema.columns_expected()[table])
+    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    insert = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"
+    lost = 0
     try:
-        for row in old.execute(f"SELECT * FROM {table}"):
-            insert = insert or f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(row))})"
-            new.execute(insert, row)
+        for row in old.execute(f"SELECT {names} FROM {table}"):
+            lost += not new.execute(insert, row).rowcount
     except sqlite3.DatabaseError:
-        return 1
-    return 0
+        return lost + 1
+    return lost
 
 
 def _broken(connection: sqlite3.Connection) -> Iterator[Any]:
-    """Yield the rows of events whose checksum does not fit."""
+    """Yield the rows of events whose checksum does not fit, or that are of no partition."""
+    known = {row for (row,) in connection.execute("SELECT id FROM partition")}
     for row in connection.execute(f"SELECT {COLUMNS} FROM event ORDER BY seq"):
         *_, crc = row
-        if checksum(*row[2:8]) != crc:
+        if checksum(*row[2:8]) != crc or row[1] not in known:
             yield row
 
 
-def _mend(connection: sqlite3.Connection, broken: list[Any]) -> int:
-    """Take damaged events out, and make the accounts of every sink agree with what is left.
-
-    Returns how many were damaged.
-    """
+def _mend(connection: sqlite3.Connection, broken: list[Any], found: Repair) -> None:
+    """Take damaged events out, and make the accounts of every sink agree with what is left."""
+    found.damaged = len(broken)
+    found.reset = values.broken(connection)
     connection.execute("BEGIN IMMEDIATE")
+    values.mend(connection)
     sinks = connection.execute("SELECT name, seq FROM sink").fetchall()
     for row in broken:
         event = _as_far_as_readable(connection, row)
@@ -188,11 +233,11 @@ def _mend(connection: sqlite3.Connection, broken: list[Any]) -> int:
                 bury(connection, name, event, REASON, 0)
                 connection.execute("UPDATE sink SET dead = dead + 1 WHERE name = ?", (name,))
         connection.execute("DELETE FROM event WHERE seq = ?", (row[0],))
+    values.remember(connection)
     for name, _ in sinks:
         _trim(connection, name)
         _balance(connection, name)
     connection.execute("COMMIT")
-    return len(broken)
 
 
 def _as_far_as_readable(connection: sqlite3.Connection, row: Any) -> Event:
@@ -244,15 +289,13 @@ def _trim(connection: sqlite3.Connection, sink: str) -> None:
 
 
 def _balance(connection: sqlite3.Connection, sink: str) -> None:
-    """Count as dropped what came for a sink and is nowhere any more."""
+    """Count as dropped what came for a sink and is nowhere any more; nothing twice."""
     connection.execute(
-        "UPDATE sink SET dropped = dropped + max(0, fetched - known) FROM ("
-        " SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0) - since"
-        " AS fetched, delivered + dead + dropped + filtered"
-        " + (SELECT count(*) FROM event WHERE event.seq > sink.seq)"
-        " + (SELECT coalesce(sum(json_extract(pair.value, '$[1]')"
-        " - json_extract(pair.value, '$[0]') + 1), 0)"
-        " FROM delivery, json_each(delivery.members) AS pair WHERE delivery.sink = sink.name)"
-        " AS known FROM sink WHERE name = ?) WHERE name = ?",
-        (sink, sink),
+        f"UPDATE sink SET dropped = dropped + max(0, {values.BALANCE}) WHERE name = ?", (sink,)
     )
+    for column in ("delivered", "filtered", "dropped"):
+        connection.execute(
+            f"UPDATE sink SET {column} = max(0, {column} + min(0, {values.BALANCE}))"
+            " WHERE name = ?",
+            (sink,),
+        )

@@ -19,7 +19,10 @@ SEEN_BYTES = 150
 
 PAGE_BYTES = 4096
 
-_DAMAGED = "what the journal remembers is damaged; restore a copy of the state folder"
+_DAMAGED = (
+    "what the journal remembers is damaged; restore a copy of the state folder,"
+    " or see what `levada repair` can do"
+)
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -38,10 +41,7 @@ def event_of(row: Row, key: str, origin: Origin) -> Event:
     """
     seq, _, name, kind_of, time, subject, kind, raw, crc = row
     if checksum(name, kind_of, time, subject, kind, raw) != crc:
-        raise StateError(
-            f"event {seq} in the journal is damaged; restore a copy of the state folder,"
-            " or see what `levada repair` can do"
-        )
+        raise damaged_event(seq)
     return Event(
         name,
         type=kind_of,
@@ -52,6 +52,14 @@ def event_of(row: Row, key: str, origin: Origin) -> Event:
         kind=kind,
         origin=origin,
         seq=seq,
+    )
+
+
+def damaged_event(seq: int) -> StateError:
+    """Return the error for an event that cannot be delivered as it was read."""
+    return StateError(
+        f"event {seq} in the journal is damaged; restore a copy of the state folder,"
+        " or see what `levada repair` can do"
     )
 
 

@@ -2,18 +2,24 @@
 
 import sqlite3
 import uuid
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from levada.errors import StateError
 from levada.journal.files import synced
 from levada.journal.migrations import migrate
 
 APPLICATION_ID = 0x4C565644  # "LVVD"
-VERSION = 2
+VERSION = 3
 
 ALWAYS_CHECKED_BYTES = 64 * 1024 * 1024
 CHECKED_BYTES = 256 * 1024 * 1024
+
+Column: TypeAlias = tuple[Any, ...]
+"""A column's type, whether it is NOT NULL, its default, and its place in the primary key."""
 
 # FULL, not NORMAL: what follows a commit (an unlink, an answer to an upstream, a pruned row) cannot
 # be undone, so the commit has to survive a power loss.
@@ -31,6 +37,7 @@ PRAGMA mmap_size = 0;
 
 # AUTOINCREMENT: without it numbers would start again at 1 once the table is pruned empty, and
 # sinks would take new events for old ones. A forgotten partition's id would come back as well.
+# A column that came later is the last of its table, where a migration puts it too.
 TABLES = """
 -- 'journal' is its UUID, 'bytes' about what its events take.
 CREATE TABLE meta (
@@ -60,10 +67,10 @@ CREATE TABLE partition (
     sorting TEXT,
     final INTEGER NOT NULL DEFAULT 0,
     changed TEXT,
-    memo TEXT,
     state TEXT NOT NULL DEFAULT 'open',
     events INTEGER NOT NULL DEFAULT 0,
     last INTEGER NOT NULL DEFAULT 0,
+    memo TEXT,
     UNIQUE (connector, account, key)
 );
 CREATE INDEX partition_open ON partition (source, state) WHERE state IN ('open', 'lingering');
@@ -74,7 +81,7 @@ CREATE INDEX partition_settled ON partition (last) WHERE state = 'settled';
 CREATE TABLE seen (
     partition INTEGER NOT NULL REFERENCES partition (id),
     id TEXT NOT NULL,
-    seq INTEGER NOT NULL,
+    seq INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (partition, id)
 ) WITHOUT ROWID;
 
@@ -91,6 +98,7 @@ CREATE TABLE event (
     kept_at INTEGER NOT NULL
 );
 
+-- `due` is when the whole sink may be tried again, for what its destination asked, in Unix seconds.
 CREATE TABLE sink (
     name TEXT PRIMARY KEY,
     connector TEXT NOT NULL,
@@ -103,7 +111,8 @@ CREATE TABLE sink (
     delivered INTEGER NOT NULL DEFAULT 0,
     dead INTEGER NOT NULL DEFAULT 0,
     dropped INTEGER NOT NULL DEFAULT 0,
-    filtered INTEGER NOT NULL DEFAULT 0
+    filtered INTEGER NOT NULL DEFAULT 0,
+    due REAL
 ) WITHOUT ROWID;
 
 CREATE TABLE delivery (
@@ -152,30 +161,64 @@ CREATE TABLE diagnostic (
 """
 
 
+class DamagedError(StateError):
+    """A journal that SQLite finds fault with, or whose tables are not a journal's."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        self.what: str = " ".join(what.split())
+        super().__init__(
+            f"{path} is damaged ({self.what}); nothing was changed."
+            " Restore a copy of the state folder, or see what `levada repair` can do"
+        )
+
+
 def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     """Open an existing journal and check that it is one.
 
     Raises:
-        StateError: not a journal, damaged, empty, or written by another version of Levada.
+        DamagedError: SQLite cannot read it, or its tables are not a journal's.
+        StateError: not a journal, empty, or written by another version of Levada.
     """
+    try:
+        with damage_told(path):
+            return _connected(path, readonly=readonly)
+    except sqlite3.Error as error:
+        raise StateError(f"{path}: {error}; move it away, or restore a copy") from error
+
+
+def _connected(path: Path, *, readonly: bool) -> sqlite3.Connection:
     with ExitStack() as stack:
-        try:
-            connection = stack.enter_context(closing(_open(path, readonly=readonly)))
-            version = _check(connection, path)
-            if not readonly:
-                connection.executescript(PRAGMAS)
-                if version < VERSION:
-                    migrate(connection, path, version=version, target=VERSION)
-            elif version < VERSION:
-                raise StateError(
-                    f"{path} was written by an older Levada; `levada run` brings it up to date"
-                )
-        except sqlite3.Error as error:
-            if "malformed" in str(error):
-                raise damaged(path, str(error)) from error
-            raise StateError(f"{path}: {error}; move it away, or restore a copy") from error
+        connection = stack.enter_context(closing(_open(path, readonly=readonly)))
+        version = _check(connection, path)
+        if not readonly:
+            connection.executescript(PRAGMAS)
+            if version < VERSION:
+                migrate(connection, path, version=version, target=VERSION)
+        elif version < VERSION:
+            raise StateError(
+                f"{path} was written by an older Levada; `levada run` brings it up to date"
+            )
+        _check_tables(connection, path)
         stack.pop_all()
     return connection
+
+
+@contextmanager
+def damage_told(path: Path) -> Iterator[None]:
+    """Tell damage from other failures.
+
+    Raises:
+        DamagedError: the content of the file is the cause: not its name, its disk or who has it.
+    """
+    try:
+        yield
+    except UnicodeDecodeError as error:  # of a message that quotes what is in the file
+        raise DamagedError(path, "what defines its tables cannot be read") from error
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        if code & 0xFF not in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT}:
+            raise
+        raise DamagedError(path, str(error)) from error
 
 
 def check_whole(connection: sqlite3.Connection, path: Path, *, unclean: bool) -> None:
@@ -185,7 +228,7 @@ def check_whole(connection: sqlite3.Connection, path: Path, *, unclean: bool) ->
     for a gigabyte. Rows of events carry a checksum besides.
 
     Raises:
-        StateError: it is damaged.
+        DamagedError: it is.
     """
     size = path.stat().st_size
     if size > (CHECKED_BYTES if unclean else ALWAYS_CHECKED_BYTES):
@@ -195,15 +238,7 @@ def check_whole(connection: sqlite3.Connection, path: Path, *, unclean: bool) ->
     except sqlite3.DatabaseError as error:
         found = str(error)
     if found != "ok":
-        raise damaged(path, str(found))
-
-
-def damaged(path: Path, what: str) -> StateError:
-    """Return the error for a journal that SQLite finds fault with."""
-    return StateError(
-        f"{path} is damaged ({' '.join(what.split())}); nothing was changed."
-        " Restore a copy of the state folder, or see what `levada repair` can do"
-    )
+        raise DamagedError(path, str(found))
 
 
 def create(path: Path) -> None:
@@ -258,3 +293,30 @@ def _check(connection: sqlite3.Connection, path: Path) -> int:
             f"{path} was written by a newer Levada (schema {version}, this one knows {VERSION}); upgrade"
         )
     return int(version)
+
+
+def _check_tables(connection: sqlite3.Connection, path: Path) -> None:
+    found = columns(connection)
+    for table, expected in columns_expected().items():
+        if found.get(table) != expected:
+            raise DamagedError(path, f"its table '{table}' is not as it should be")
+
+
+@cache
+def columns_expected() -> Mapping[str, Mapping[str, Column]]:
+    """Return the columns of each table of a journal."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(TABLES)
+        return columns(connection)
+
+
+def columns(connection: sqlite3.Connection) -> Mapping[str, Mapping[str, Column]]:
+    """Return the columns of each table that there is: the type and constraints of each."""
+    found: dict[str, dict[str, Column]] = {}
+    for table, column, *rest in connection.execute(
+        'SELECT found.name, info.name, info.type, info."notnull", info.dflt_value, info.pk'
+        " FROM sqlite_schema AS found, pragma_table_info(found.name) AS info"
+        " WHERE found.type = 'table'"
+    ):
+        found.setdefault(table, {})[column] = tuple(rest)
+    return found

@@ -32,6 +32,8 @@ class Cursor:
         self.seq: int = 0
         self.receipt: Json = None
         self.disabled: str | None = None
+        self.due: float = 0.0
+        """When the destination may be asked again, in Unix seconds, as it said itself; 0: now."""
 
     async def register(self, *, accept_identity_change: bool = False) -> None:
         """Enter the sink into the journal, a new one before the oldest event that is still there.
@@ -63,9 +65,10 @@ class Cursor:
         return self._journal.uuid
 
     def _load(self) -> None:
-        ((self.seq, receipt, state, reason),) = self._journal.read(
-            "SELECT seq, receipt, state, reason FROM sink WHERE name = ?", self._setup.name
+        ((self.seq, receipt, state, reason, due),) = self._journal.read(
+            "SELECT seq, receipt, state, reason, due FROM sink WHERE name = ?", self._setup.name
         )
+        self.due = due or 0.0
         self.receipt = stored(receipt)
         self.disabled = (reason or "disabled") if state == "disabled" else None
 
@@ -156,15 +159,27 @@ class Cursor:
 
         return self._journal.write(write, urgent=True)
 
-    def failed(self, delivery: Outstanding, *, persist_due: bool) -> Awaitable[None]:
-        """Record a failed attempt, and the time of the next one if it is to outlast the process."""
+    def failed(
+        self, delivery: Outstanding, *, persist_due: bool, everywhere: bool
+    ) -> Awaitable[None]:
+        """Record a failed attempt, and the time of the next one if it is to outlast the process.
+
+        With *everywhere* that is the time of the whole sink as well.
+        """
         due = delivery.due or None if persist_due else None
-        values = (delivery.attempts, due, scrub_known(delivery.reason), delivery.row)
-        return self._journal.write(
-            lambda connection: connection.execute(
-                "UPDATE delivery SET attempts = ?, due = ?, reason = ? WHERE id = ?", values
+        reason, name = scrub_known(delivery.reason), self._setup.name
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "UPDATE delivery SET attempts = ?, due = ?, reason = ? WHERE id = ?",
+                (delivery.attempts, due, reason, delivery.row),
             )
-        )
+            if due and everywhere:
+                connection.execute(
+                    "UPDATE sink SET due = max(coalesce(due, 0), ?) WHERE name = ?", (due, name)
+                )
+
+        return self._journal.write(write)
 
     async def split(self, delivery: Outstanding) -> list[Outstanding]:
         """Make two deliveries of one, each half as long."""
@@ -255,9 +270,9 @@ def _plan(
 
 
 def _move(connection: sqlite3.Connection, name: str, connector: str, identity: str) -> None:
-    """Go on elsewhere: the place in the journal stays, the old destination's receipt does not."""
+    """Go on elsewhere: the place in the journal stays, what the old destination said does not."""
     connection.execute(
-        "UPDATE sink SET connector = ?, identity = ?, receipt = NULL WHERE name = ?",
+        "UPDATE sink SET connector = ?, identity = ?, receipt = NULL, due = NULL WHERE name = ?",
         (connector, identity, name),
     )
 

@@ -144,7 +144,7 @@ async def enable(journal: "Journal", sink: str) -> bool:
 
     def write(connection: sqlite3.Connection) -> None:
         connection.execute(
-            "UPDATE sink SET state = 'active', reason = NULL WHERE name = ?", (sink,)
+            "UPDATE sink SET state = 'active', reason = NULL, due = NULL WHERE name = ?", (sink,)
         )
         connection.execute("UPDATE delivery SET due = NULL WHERE sink = ?", (sink,))
 

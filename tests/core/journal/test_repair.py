@@ -1,3 +1,4 @@
+import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -6,7 +7,7 @@ import pytest
 
 from core.doubles import CollectingSink, ScriptedSource, event, events, settings
 from levada import Batch, Partition, StateError
-from levada.journal import Journal
+from levada.journal import Cursor, Journal, schema, values
 from levada.journal.dead_letters import Choice, letters
 from levada.journal.repair import repair
 from levada.journal.status import SinkStatus, status
@@ -15,6 +16,21 @@ from levada.setup import SinkSetup, SourceSetup
 RUN = Partition("run-1")
 EVENTS = 300
 DELIVERED = 100
+FLIPS = 60
+
+FILLED = """
+UPDATE source SET position = '7';
+UPDATE partition SET position = '7', version = '7', memo = '7', sorting = 'a',
+    changed = '2026-01-02T00:00:00+00:00';
+UPDATE delivery SET due = 1.5, reason = 'x';
+UPDATE sink SET due = 1.5, reason = 'x', receipt = '7';
+UPDATE sink SET dead = 1, delivered = delivered - 1 WHERE name = 'fast';
+INSERT INTO dead VALUES (1, 'fast', 'c', 'a', 'p', 'e', 5, x'7b', 'why', 1,
+    '2026-01-02T00:00:00+00:00', 'u', 't', '2026-01-02T00:00:00+00:00', 's', 'k');
+INSERT INTO diagnostic VALUES ('c', 'w', '{}', 1, '2026-01-02T00:00:00+00:00',
+    '2026-01-02T00:00:00+00:00');
+"""
+"""Gives every column of every table a value."""
 
 
 @pytest.fixture
@@ -43,9 +59,43 @@ def sinks(folder: Path) -> dict[str, SinkStatus]:
     return {sink.name: sink for sink in found.sinks}
 
 
+async def cursor(journal: Journal, name: str) -> Cursor:
+    setup = SinkSetup.of(CollectingSink(), name=name)
+    return await journal.cursor(setup, accept_identity_change=True)
+
+
+async def deliver_all(cursor: Cursor) -> None:
+    for delivery in cursor.outstanding():
+        assert delivery.events
+        await cursor.done(delivery, None, {})
+    while found := cursor.next_events(100, 1 << 30):
+        for delivery in await cursor.plan([found], found[-1].seq or 0, 0):
+            await cursor.done(delivery, None, {})
+
+
+async def use(tmp_path: Path) -> None:
+    """Let a source and both sinks work with the journal."""
+    async with Journal(settings(tmp_path)) as journal:
+        state = await journal.source(SourceSetup.of(ScriptedSource()), accept_identity_change=True)
+        assert state.position in {None, 7}
+        state.unfinished()
+        state.known(RUN.key, ["evt-1"])
+        await state.keep(RUN, Batch([event(n, size=2000) for n in range(EVENTS - 1, EVENTS + 2)]))
+        for name in ("fast", "slow"):
+            sink = await cursor(journal, name)
+            await deliver_all(sink)
+            assert sink.caught_up()
+            assert sink.pending() == 0
+
+
+def values_broken(folder: Path) -> dict[str, int]:
+    with closing(schema.connect(folder / "state.db")) as connection:
+        return values.broken(connection)
+
+
 def changed(folder: Path, statement: str) -> None:
     with closing(sqlite3.connect(folder / "state.db", isolation_level=None)) as other:
-        other.execute(statement)
+        other.executescript(statement)
 
 
 def test_a_whole_journal_is_left_alone(folder: Path) -> None:
@@ -120,7 +170,9 @@ async def test_of_a_file_that_was_cut_what_can_be_read_is_kept(
     async with Journal(settings(tmp_path)) as journal:
         kept = journal.events_after(0, EVENTS, 1 << 30)
         assert 0 < len(kept) < EVENTS
-        assert journal.last_seq == EVENTS
+    whole_status = status(folder, max_bytes=1)
+    assert whole_status is not None
+    assert whole_status.last_seq == EVENTS
 
 
 async def test_garbage_in_the_middle_is_survived(tmp_path: Path, folder: Path) -> None:
@@ -136,6 +188,110 @@ async def test_garbage_in_the_middle_is_survived(tmp_path: Path, folder: Path) -
         state = await journal.source(SourceSetup.of(ScriptedSource()), accept_identity_change=False)
         await state.keep(Partition("run-2"), Batch(events(1, 3, "run-2")))
         assert journal.last_seq == EVENTS + 3
+
+
+async def test_sinks_end_though_the_newest_event_was_damaged(tmp_path: Path, folder: Path) -> None:
+    changed(folder, f"UPDATE event SET type = 'another' WHERE seq = {EVENTS}")
+
+    repair(folder)
+
+    async with Journal(settings(tmp_path)) as journal:
+        slow = await cursor(journal, "slow")
+        await deliver_all(slow)
+        assert slow.caught_up()
+    assert sinks(folder)["slow"].dead == 1
+
+
+async def test_events_of_a_partition_that_was_lost_are_dead_letters(
+    tmp_path: Path, folder: Path
+) -> None:
+    changed(folder, "DELETE FROM partition")
+    async with Journal(settings(tmp_path)) as journal:
+        with pytest.raises(StateError, match=r"event 1 in the journal is damaged.*levada repair"):
+            journal.events_after(0, EVENTS, 1 << 30)
+
+    repair(folder)
+
+    await use(tmp_path)
+    assert sinks(folder)["slow"].dead == EVENTS
+
+
+TORN = "CAST(x'ff41' AS TEXT)"
+"""Text that is none, in any encoding that SQLite knows."""
+
+
+@pytest.mark.parametrize("rule", values.RULES, ids=lambda rule: rule.name)
+async def test_a_value_that_cannot_be_read_is_named_and_put_right(
+    tmp_path: Path, folder: Path, rule: values.Rule
+) -> None:
+    changed(folder, FILLED)
+    assert not values_broken(folder)
+    changed(folder, f"UPDATE {rule.table} SET {rule.column} = {TORN} || {rule.column}")
+
+    found = repair(folder)
+
+    assert rule.name in found.reset
+    assert found.copy is not None
+    assert not values_broken(folder)
+    await use(tmp_path)
+    sinks(folder)
+
+
+async def test_one_sink_whose_place_is_lost_gets_what_it_had_yet_to_get(
+    tmp_path: Path, folder: Path
+) -> None:
+    changed(folder, f"UPDATE sink SET seq = {EVENTS} WHERE name = 'slow'")
+
+    assert repair(folder).reset == {"sink.accounts": 1}
+
+    assert sinks(folder)["slow"].pending == EVENTS
+    assert sinks(folder)["slow"].dropped == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"CREATE TABLE event", b"CREATE TIBLE event"),
+        (b"tablesinksink", b"tablesinosink"),
+        (b"    attempts INTEGER NOT NULL,", b"    attempts INTEGER \xceOT NULL,"),
+        (b"REFERENCES sink", b"REFERENCES sinj"),
+        (b"event_time TEXT", b"evdnt_time TEXT"),
+    ],
+)
+async def test_what_defines_the_tables_is_put_back(
+    tmp_path: Path, folder: Path, old: bytes, new: bytes
+) -> None:
+    path = folder / "state.db"
+    assert path.read_bytes().count(old) == 1
+    path.write_bytes(path.read_bytes().replace(old, new))
+
+    found = repair(folder)
+
+    assert found.structure
+    assert (found.lost, found.damaged, found.reset) == ({}, 0, {})
+    await use(tmp_path)
+    assert sinks(folder)["slow"].delivered == EVENTS + 1
+
+
+async def test_after_any_flipped_bit_it_works_again_or_says_that_it_cannot(
+    tmp_path: Path, folder: Path
+) -> None:
+    whole = (folder / "state.db").read_bytes()
+    chance = random.Random(1)  # noqa: S311  # the same bits each time
+    refused = 0
+    for _ in range(FLIPS):
+        at = chance.choice([at for at in chance.sample(range(100, len(whole)), 50) if whole[at]])
+        flipped = whole[at] ^ 1 << chance.randrange(8)
+        (folder / "state.db").write_bytes(whole[:at] + bytes([flipped]) + whole[at + 1 :])
+        try:
+            repair(folder)
+        except StateError as error:
+            assert "restore a copy" in str(error)  # noqa: PT017  # one of several is enough
+            refused += 1
+        else:
+            await use(tmp_path)
+            sinks(folder)
+    assert refused <= FLIPS // 20
 
 
 async def test_a_journal_in_use_is_left_alone(tmp_path: Path, folder: Path) -> None:

@@ -92,7 +92,7 @@ async def test_what_was_planned_and_not_done_survives_a_restart(tmp_path: Path) 
         first, done, last = await planned(cursor, 3, 3, 4)
         await cursor.done(done, None, {})
         last.attempts, last.due, last.reason = 2, due, "503 from https://x.test"
-        await cursor.failed(last, persist_due=True)
+        await cursor.failed(last, persist_due=True, everywhere=False)
 
     async with Journal(settings(tmp_path)) as journal:
         found = (await entered(journal)).outstanding()
