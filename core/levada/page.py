@@ -18,7 +18,6 @@ few fields an `Event` needs; the rest travels as the vendor's own bytes::
     found = to_events(page.data, EventRow, partition=key, kinds=KINDS, now=http.now())
 """
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -55,6 +54,7 @@ _SAYS = ("error", "message", "error_description", "detail")
 _DEEPEST = 200  # levels of an item; readers that stop at 256 still have room for what we put around
 _LONG_NUMBER = re.compile(rb"[0-9]{4301}")  # Python and what is written in it read no longer ones
 _BRACKETS = {b: 1 if b in b"[{" else -1 for b in b"[]{}"}
+_FINER = ("milliseconds", "microseconds", "nanoseconds")
 _LARGEST_SECONDS = 1e11  # as seconds this is the year 5138, as milliseconds 1973
 
 
@@ -255,8 +255,9 @@ def parse_time(value: Moment) -> datetime | None:
             return _parse_text(value)
         if value is None or isinstance(value, bool):
             return None
-        while _LARGEST_SECONDS < abs(value) < math.inf:
-            value /= 1000
+        for _ in _FINER:
+            if abs(value) > _LARGEST_SECONDS:
+                value /= 1000
         return datetime.fromtimestamp(value, UTC)
     except (ValueError, OverflowError, OSError):
         return None

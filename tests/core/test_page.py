@@ -363,6 +363,9 @@ def test_times_in_every_form_seen(value: Moment, expected: str) -> None:
         float("inf"),
         "nan",
         10**400,
+        1e300,
+        "1e300",
+        10**24,
     ],
     ids=brief,
 )

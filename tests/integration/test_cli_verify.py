@@ -56,6 +56,15 @@ def test_after_a_run_nothing_is_missing(desk: Desk) -> None:
     assert (found["missing"], found["extra"], found["unread"]) == ([], [], [])
 
 
+def test_where_there_was_nothing_to_compare_it_says_so(desk: Desk) -> None:
+    words = desk.run("verify", "p.toml", "--since", "2100-01-01T00:00:00Z")
+
+    assert words.returncode == 0
+    assert "0 events in 0 executions" in words.stdout
+    assert "nothing to compare: see --since" in words.stdout
+    assert "missing" not in words.stdout
+
+
 def test_it_changes_nothing(desk: Desk) -> None:
     before = desk.run("status", "p.toml", "--json").stdout
 

@@ -118,8 +118,8 @@ def write(desk: Desk, sandbox: Sandbox, path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "says"),
     [
-        ("nul\0.jsonl", "expected a path"),
-        ("", "expected a path"),
+        ("nul\0.jsonl", "a string with a NUL in it"),
+        ("", "an empty string"),
         ("x" * 300 + ".jsonl", "too long"),
         ("x" * 300, "too long"),
         ("/".join(["x" * 200] * 30), "too long"),

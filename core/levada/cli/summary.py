@@ -86,7 +86,7 @@ def _source_troubles(source: SourceReport) -> list[str]:
         return []
     key, reason = next(iter(source.failures.items()))
     what = f"{count(len(source.failures), 'partition')} could not be read and will be next time"
-    return [f"source '{source.name}': {what}; {key}: {reason}"]
+    return [f"source '{source.name}': {what}; {key or repr(key)}: {reason}"]
 
 
 def _sink_troubles(sink: SinkReport, *, file: str) -> list[str]:

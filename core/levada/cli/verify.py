@@ -96,6 +96,8 @@ def _lines(verdict: "Verdict", since: datetime) -> list[str]:
     if verdict.forgotten:
         closed = count(verdict.forgotten, "execution")
         lines.append(f"  {closed} closed too long ago to be compared")
+    if not (lines or verdict.partitions):
+        lines.append("  nothing changed since then, so there was nothing to compare: see --since")
     return [head, *(lines or ["  nothing is missing"])]
 
 
