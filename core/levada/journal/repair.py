@@ -86,10 +86,9 @@ def _mend_in_place(path: Path, found: Repair) -> None:
     """Mend what is wrong in a journal that SQLite can read."""
     with schema.damage_told(path), closing(schema.connect(path)) as connection:
         connection.text_factory = _text
-        broken = list(_broken(connection))
-        if broken or values.broken(connection):
+        if any(_broken(connection)) or values.broken(connection):
             found.copy = _copy(path)
-        _mend(connection, broken, found)
+            _mend(connection, found)
 
 
 def _text(text: bytes) -> str:
@@ -138,7 +137,7 @@ def _salvage(path: Path, found: Repair) -> None:
             if cut:
                 found.lost[table] = cut
         new.execute("COMMIT")
-        _mend(new, list(_broken(new)), found)
+        _mend(new, found)
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     put_in_place(draft, path)
     removed(work)
@@ -219,8 +218,9 @@ def _broken(connection: sqlite3.Connection) -> Iterator[Any]:
             yield row
 
 
-def _mend(connection: sqlite3.Connection, broken: list[Any], found: Repair) -> None:
+def _mend(connection: sqlite3.Connection, found: Repair) -> None:
     """Take damaged events out, and make the accounts of every sink agree with what is left."""
+    broken = list(_broken(connection))
     found.damaged = len(broken)
     found.reset = values.broken(connection)
     connection.execute("BEGIN IMMEDIATE")

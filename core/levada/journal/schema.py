@@ -19,7 +19,7 @@ ALWAYS_CHECKED_BYTES = 64 * 1024 * 1024
 CHECKED_BYTES = 256 * 1024 * 1024
 
 Column: TypeAlias = tuple[Any, ...]
-"""A column's type, whether it is NOT NULL, its default, and its place in the primary key."""
+"""A column's type, whether it is NOT NULL, its default, its place in the primary key, and what it refers to."""
 
 # FULL, not NORMAL: what follows a commit (an unlink, an answer to an upstream, a pruned row) cannot
 # be undone, so the commit has to survive a power loss.
@@ -319,4 +319,10 @@ def columns(connection: sqlite3.Connection) -> Mapping[str, Mapping[str, Column]
         " WHERE found.type = 'table'"
     ):
         found.setdefault(table, {})[column] = tuple(rest)
+    for table, column, target in connection.execute(
+        'SELECT found.name, key."from", key."table"'
+        " FROM sqlite_schema AS found, pragma_foreign_key_list(found.name) AS key"
+        " WHERE found.type = 'table'"
+    ):
+        found[table][column] += (target,)
     return found

@@ -92,8 +92,8 @@ _PLANNED = """(
     ))"""
 
 _NEWEST_EVER = "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)"
-_NEWEST_KNOWN = """
-    max(coalesce((SELECT max(seq) FROM event), 0), coalesce((SELECT max(seq) FROM seen), 0))"""
+_NEWEST_KEPT = "coalesce((SELECT max(seq) FROM event), 0)"
+_NEWEST_SEEN = "coalesce((SELECT max(seq) FROM seen), 0)"
 
 BALANCE: Final = (
     f"({_NEWEST_EVER} - {_PLANNED} - (SELECT count(*) FROM event WHERE event.seq > sink.seq))"
@@ -153,15 +153,16 @@ def broken(connection: sqlite3.Connection) -> dict[str, int]:
         for rule in RULES
         if (count := _one(connection, f"SELECT count(*) FROM {rule.table} WHERE {rule.where}"))
     }
+    if any(name.startswith(("sink.", "delivery.")) for name in found):
+        return found
     odd = {
         "meta.value": "SELECT count(*) <> 2 FROM meta WHERE name = 'journal'"
         " OR name = 'bytes' AND value <> '' AND value NOT GLOB '*[^0-9]*'",
-        "event.seq": f"SELECT {_NEWEST_KNOWN} > {_NEWEST_EVER}",
+        "event.seq": f"SELECT {_NEWEST_EVER} < {_NEWEST_KEPT}"
+        f" OR {_NEWEST_EVER} = 0 AND {_NEWEST_SEEN} > 0",
         "sink.accounts": f"SELECT count(*) FROM sink WHERE {BALANCE} <> 0",
     }
-    if not any(name.startswith(("sink.", "delivery.")) for name in found):
-        return found | {name: count for name in odd if (count := _one(connection, odd[name]))}
-    return found
+    return found | {name: count for name in odd if (count := _one(connection, odd[name]))}
 
 
 def mend(connection: sqlite3.Connection) -> None:
@@ -174,20 +175,40 @@ def mend(connection: sqlite3.Connection) -> None:
             connection.execute(
                 f"UPDATE {rule.table} SET {rule.column} = {rule.instead} WHERE {rule.where}"
             )
+    connection.execute("DELETE FROM delivery WHERE sink NOT IN (SELECT name FROM sink)")
+    connection.execute("DELETE FROM seen WHERE partition NOT IN (SELECT id FROM partition)")
+    _name_journal(connection)
+    _place_sinks(connection, _count_on(connection))
+
+
+def _name_journal(connection: sqlite3.Connection) -> None:
+    """Make sure that the journal has its UUID, or another one if that is lost."""
     if not _one(connection, "SELECT count(*) FROM meta WHERE name = 'journal'"):
         connection.execute("UPDATE meta SET name = 'journal' WHERE length(value) = 36")
     connection.execute("INSERT OR IGNORE INTO meta VALUES ('journal', ?)", (str(uuid.uuid4()),))
     connection.execute("DELETE FROM meta WHERE name NOT IN ('journal', 'bytes')")
-    connection.execute("DELETE FROM delivery WHERE sink NOT IN (SELECT name FROM sink)")
-    connection.execute("DELETE FROM seen WHERE partition NOT IN (SELECT id FROM partition)")
-    ((newest,),) = connection.execute(f"SELECT max({_NEWEST_EVER}, {_NEWEST_KNOWN})")
+
+
+def _count_on(connection: sqlite3.Connection) -> int:
+    """Make sure that the next event gets a number that none had; return the last one."""
+    query = f"SELECT {_NEWEST_EVER}, {_NEWEST_KEPT}, {_NEWEST_SEEN}"
+    ((ever, kept, seen),) = connection.execute(query).fetchall()
+    newest = int(ever if ever and ever >= kept else max(kept, seen))
     connection.execute("DELETE FROM sqlite_sequence WHERE name = 'event'")
     connection.execute("INSERT INTO sqlite_sequence VALUES ('event', ?)", (newest,))
-    connection.execute(f"UPDATE sink SET since = 0 WHERE since > {newest}")
+    return newest
+
+
+def _place_sinks(connection: sqlite3.Connection, newest: int) -> None:
+    """Bring every sink's place into what is there.
+
+    Of two numbers that do not fit each other the lower one counts: rather twice than never.
+    """
+    connection.execute("UPDATE sink SET since = 0 WHERE since > ?", (newest,))
     connection.execute(
-        f"UPDATE sink SET seq = min({_PLANNED}, {newest}) WHERE seq NOT BETWEEN since AND {newest}"
+        f"UPDATE sink SET seq = min({_PLANNED}, ?) WHERE seq NOT BETWEEN since AND ?",
+        (newest, newest),
     )
-    # The lower of two numbers that do not fit each other: rather twice than never.
     connection.execute(f"UPDATE sink SET seq = {_PLANNED} WHERE seq > {_PLANNED}")
 
 
