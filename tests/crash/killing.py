@@ -169,7 +169,10 @@ class Victim:
     def _has_log(self) -> bool:
         """Whether the journal is open, or was when its process died: the last to leave removes it."""
         (log,) = self.log
-        return log.exists() and log.stat().st_size > 0
+        try:
+            return log.stat().st_size > 0
+        except FileNotFoundError:
+            return False
 
     def trace(self, calls: str) -> str:
         """Let it work to its end under strace; return the calls it made about its files."""
