@@ -37,6 +37,8 @@ class Contract:
             kind = type(key).__name__
             reason = f"yielded a Partition from partitions() whose key is {kind}; it must be str"
             raise self._broken(reason)
+        if fault := _fault_of_partition(found):
+            raise self._broken(f"yielded a Partition from partitions() {fault}")
         return found
 
     def batch(self, partition: Partition, batch: object) -> Batch:
@@ -52,6 +54,8 @@ class Contract:
         if batch.partition is not None and batch.partition.key != partition.key:
             reason = f"yielded a batch about another partition than {partition.key!r}"
             raise self._broken(reason)
+        if batch.partition is not None and (fault := _fault_of_partition(batch.partition)):
+            raise self._broken(f"yielded a Batch from read() of a Partition {fault}", kind=Crashed)
         if fault := _fault_of_batch(batch):
             raise self._broken(f"yielded a Batch from read() {fault}", kind=Crashed)
         events, rejected = self._events(partition, batch)
@@ -139,7 +143,59 @@ def _fault_of_batch(batch: Batch) -> str:
     for each in rejected:
         if not isinstance(each, Rejected):
             return f"that rejects {type(each).__name__}; it must be Rejected"
+        raw: object = each.raw
+        if not isinstance(raw, bytes):
+            return f"that rejects a raw of {type(raw).__name__}; it must be bytes"
+        if not _is_unicode(each.reason):
+            return f"that rejects for {each.reason!r}, which is no Unicode text"
     return ""
+
+
+def _fault_of_partition(partition: Partition) -> str:
+    """Return what is wrong in a partition besides its key's type; "" if nothing is."""
+    for name in ("version", "memo"):
+        value = getattr(partition, name)
+        if not (value is None or _is_json(value)):
+            return f"whose {name} is {type(value).__name__}, which is no JSON"
+    for name, text in (("key", partition.key), ("uri", partition.uri or "")):
+        if not _is_unicode(text):
+            return f"whose {name} is {text!r}, which is no Unicode text"
+    changed: object = partition.changed
+    if not (changed is None or (isinstance(changed, datetime) and _is_moment(changed))):
+        return f"whose changed is {changed!r}; it must be an aware datetime"
+    order: object = partition.order
+    if isinstance(order, datetime) and not _is_moment(order):
+        return f"whose order is {order!r}; a datetime must be aware"
+    if not (order is None or isinstance(order, datetime | int) or _is_unicode(order)):
+        return f"whose order is {type(order).__name__}; it must be a datetime, an int or a str"
+    return ""
+
+
+def _is_json(value: object) -> bool:
+    if value.__class__ is not int and not _is_unicode(value):
+        try:
+            json.dumps(value).encode()
+        except (TypeError, ValueError, RecursionError):
+            return False
+    return True
+
+
+def _is_unicode(value: object) -> bool:
+    """Whether *value* is text that can be written as UTF-8: lone surrogates cannot."""
+    if not isinstance(value, str):
+        return False
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _is_moment(time: datetime) -> bool:
+    """Whether *time* is aware and can be told in UTC."""
+    try:
+        return time.utcoffset() is not None and bool(time.astimezone(UTC))
+    except OverflowError:
+        return False
 
 
 def _is_sound(event: Event) -> bool:
@@ -164,19 +220,14 @@ def _fault_of_event(event: object) -> str:
             return f"an Event from read() whose {name} is {kinds}"
     if event.time.utcoffset() is None:
         return "an Event from read() whose time has no zone; it must be aware"
+    if not _is_moment(event.time):
+        return f"an Event from read() whose time is {event.time}; UTC has no such year"
     return ""
 
 
 def _is_text(event: Event) -> bool:
     """Whether the names in *event* can be written as UTF-8: lone surrogates cannot."""
-    names = f"{event.id}{event.type}{event.subject}{event.kind}"
-    if names.isascii():
-        return True
-    try:
-        names.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return _is_unicode(f"{event.id}{event.type}{event.subject}{event.kind}")
 
 
 def _fault_of_failure(failure: Failure, events: Sequence[Event]) -> str:

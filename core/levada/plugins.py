@@ -28,7 +28,7 @@ from attrs import frozen
 
 from levada import hookspecs
 from levada.connector import Connector
-from levada.errors import ConfigError, PluginError
+from levada.errors import ConfigError, LevadaError, PluginError
 from levada.sink import Sink
 from levada.source import Source
 
@@ -151,6 +151,24 @@ def broken(
                     name, version = distribution.name, distribution.version
                     return kind(connector.name, reason, distribution=name, version=version)
     return kind(connector.name, reason)
+
+
+def identity_of(connector: Connector) -> str:
+    """Return what *connector* says it reads or writes.
+
+    Raises:
+        LevadaError: as the connector raised it.
+        PluginError: it raised anything else, or returned no text.
+    """
+    try:
+        identity: object = connector.identity()
+    except (LevadaError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise broken(connector, f"raised {type(error).__name__} from identity()") from error
+    if isinstance(identity, str) and identity == identity.encode(errors="replace").decode():
+        return identity
+    raise broken(connector, f"returned {identity!r} from identity(); it must be Unicode text")
 
 
 @frozen

@@ -12,6 +12,7 @@ from levada.batch import Partition
 from levada.connector import option
 from levada.errors import ConfigError
 from levada.event import Origin
+from levada.plugins import identity_of
 from levada.selection import Selection
 from levada.sink import Sink
 from levada.source import Source
@@ -98,7 +99,7 @@ class SourceSetup:
         cls, source: Source, *, name: str | None = None, account: str | None = None
     ) -> "SourceSetup":
         """Set up *source* under its connector's name and its own identity unless told otherwise."""
-        return cls(name or source.name, source, source.identity() if account is None else account)
+        return cls(name or source.name, source, identity_of(source) if account is None else account)
 
     def origin(self, partition: Partition) -> Origin:
         """Return where the events of *partition* come from."""
@@ -149,7 +150,7 @@ class Setup:
         """Refuse two sinks that would write over one another."""
         taken: dict[tuple[str, str], str] = {}
         for each in self.sinks:
-            destination = (each.sink.name, each.sink.identity())
+            destination = (each.sink.name, identity_of(each.sink))
             other = taken.setdefault(destination, each.name)
             if other != each.name and each.sink.exclusive:
                 raise ConfigError(f"sinks '{other}' and '{each.name}' write to the same place")

@@ -28,11 +28,11 @@ def table(rows: Mapping[str, Any], *, quick: Container[str]) -> list[Any]:
 
 _HEAD = """\
 import asyncio, os, subprocess, sys, time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from attrs import define, field
 from levada import (
-    Batch, Checkpoint, Closed, Delivery, Event, Fatal, Partition, Reject, Retry, Sink, Source,
+    Batch, Checkpoint, Closed, Delivery, Event, Fatal, Partition, Reject, Rejected, Retry, Sink, Source,
     TooLarge, hookimpl,
 )
 

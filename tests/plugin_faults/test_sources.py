@@ -19,7 +19,13 @@ RAISED = {
     "cancelled": "asyncio.CancelledError()",
 }
 
-QUICK = {"partitions yields text", "read is a coroutine", "a batch of text"}
+QUICK = {
+    "partitions yields text",
+    "a rejected text",
+    "a time that UTC has not",
+    "read is a coroutine",
+    "a batch of text",
+}
 
 WRONG = {
     "partitions yields text": (
@@ -29,6 +35,37 @@ WRONG = {
     "partitions yields a number for a key": (
         "async def partitions(self, position, ctx): yield Partition(7)",
         "yielded a Partition from partitions() whose key is int; it must be str",
+    ),
+    "partitions yields a version that is no JSON": (
+        "async def partitions(self, position, ctx): yield Partition('a', version={1})",
+        "yielded a Partition from partitions() whose version is set, which is no JSON",
+    ),
+    "partitions yields a key that is no text": (
+        "async def partitions(self, position, ctx): yield Partition('\\ud800')",
+        "yielded a Partition from partitions() whose key is '\\ud800', which is no Unicode text",
+    ),
+    "partitions yields a time without a zone": (
+        "async def partitions(self, position, ctx): yield Partition('a', changed=datetime(2026, 1, 2))",
+        "yielded a Partition from partitions() whose changed is datetime.datetime(2026, 1, 2, 0, 0); it must be an aware datetime",
+    ),
+    "partitions yields an order of another kind": (
+        "async def partitions(self, position, ctx): yield Partition('a', order=1.5)",
+        "yielded a Partition from partitions() whose order is float; it must be a datetime, an int or a str",
+    ),
+    "a rejected text": (
+        READ.format("Batch([], rejected=[Rejected('x', reason='r')])"),
+        "yielded a Batch from read() that rejects a raw of str; it must be bytes",
+    ),
+    "a reason that is no text": (
+        READ.format("Batch([], rejected=[Rejected(b'x', reason='\\ud800')])"),
+        "yielded a Batch from read() that rejects for '\\ud800', which is no Unicode text",
+    ),
+    "a time that UTC has not": (
+        READ.format(
+            "Batch([event(1, partition.key,"
+            " time=datetime.min.replace(tzinfo=timezone(timedelta(hours=14))))])"
+        ),
+        "yielded an Event from read() whose time is 0001-01-01 00:00:00+14:00; UTC has no such year",
     ),
     "partitions returns a list": (
         "def partitions(self, position, ctx): return []",
@@ -160,3 +197,26 @@ def test_what_it_changes_after_yielding_it_changes_nothing(site: Site) -> None:
     done = site.desk.run("run", "p.toml")
 
     assert (done.returncode, sorted(site.desk.ids("out.jsonl"))) == (0, sorted(ALL))
+
+
+@pytest.mark.parametrize(
+    ("body", "blame"),
+    [
+        ("return 5", "returned 5 from identity(); it must be Unicode text"),
+        ("return None", "returned None from identity(); it must be Unicode text"),
+        ("raise SystemExit(9)", "raised SystemExit from identity()"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "status", "check"])
+def test_an_identity_that_is_none_is_told_before_anything_begins(
+    site: Site, command: str, body: str, blame: str
+) -> None:
+    site.source("bad", f"def identity(self): {body}")
+    site.pipeline("[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run(command, "p.toml")
+
+    assert done.returncode == 3
+    assert f"plugin 'bad' (levada-bad 1.0) {blame}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (site.desk.folder / "out.jsonl").exists()

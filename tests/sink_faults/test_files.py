@@ -31,6 +31,15 @@ async def read(self, partition, position, ctx):
 """
 
 
+MANY = sorted(f"run-{run}/evt-{number}" for run in (1, 2) for number in range(400))
+
+ONE_BY_ONE = """
+async def read(self, partition, position, ctx):
+    for at in range(position or 0, 400):
+        yield Batch([event(at, partition.key)], position=at + 1)
+"""
+
+
 def pipeline(site: Site, path: str, options: str = "", settings: str = "") -> None:
     tables = (
         "[sources.numbers]\n"
@@ -115,6 +124,22 @@ def test_a_full_disk_is_waited_for_and_what_was_held_back_follows(
     assert f"sink 'risky' is failing: no room to write {disk}" in said
     assert site.desk.ids("disk/out.jsonl") == site.desk.ids("safe.jsonl")
     assert account(site) == {"delivered": 40}
+
+
+@pytest.mark.parametrize("size", [224, 260, pytest.param(356, marks=pytest.mark.faults)])
+def test_a_journal_that_fills_the_disk_loses_nothing(site: Site, disk: Path, size: int) -> None:
+    mount("-o", f"remount,size={size}k", disk)
+    site.source("numbers", ONE_BY_ONE)
+    pipeline(site, "out.jsonl", settings=f'state = "{disk / "state"}"')
+
+    full = [site.desk.run("run", "p.toml").returncode for _ in range(2)]
+    mount("-o", "remount,size=20m", disk)
+    site.desk.run("run", "p.toml")
+    site.desk.run("run", "p.toml")
+
+    assert full == [6, 6]
+    assert sorted(site.desk.ids("out.jsonl")) == MANY
+    assert account(site) == {"delivered": len(MANY)}
 
 
 def test_a_stop_while_the_disk_is_full_is_in_time_and_says_so(site: Site, disk: Path) -> None:

@@ -126,9 +126,19 @@ class Journal:
         except sqlite3.Error as error:
             raise StateError(f"{self.settings.state / FILE} cannot be read: {error}") from error
 
-    def write(self, write: Write[Any], *, urgent: bool = False) -> "asyncio.Future[Any]":
-        """Queue a write; what is returned resolves when it is durable."""
-        return self._writer.submit(write, urgent=urgent)
+    def write(
+        self, write: Write[Any], *, urgent: bool = False, of: object = None
+    ) -> "asyncio.Future[Any]":
+        """Queue a write; what is returned resolves when it is durable.
+
+        When it fails, so do those of the same owner, *of*, that wait already.
+        """
+        return self._writer.submit(write, urgent=urgent, of=of)
+
+    @property
+    def rollbacks(self) -> int:
+        """How often writes were undone; what was learnt in them does not hold."""
+        return self._writer.rollbacks
 
     async def note(self, findings: Sequence[tuple[Finding, int]]) -> None:
         """Remember what connectors reported besides events, and how often."""

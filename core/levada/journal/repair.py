@@ -5,11 +5,11 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from attrs import define, field
 
@@ -164,7 +164,7 @@ def _mend_schema(path: Path) -> None:
         try:
             old.execute("PRAGMA writable_schema = ON")  # with it SQLite passes over what is damaged
             names = [name for name, *_ in old.execute(query).fetchall()]
-            unknown = [name for name in names if name not in ours]
+            unknown = [name for name in names if name and name not in ours]
             missing = [name for name in ours if name not in names]
             for name in unknown:
                 for close in get_close_matches(name, missing, 1):
@@ -190,13 +190,18 @@ def _copy_meta(old: sqlite3.Connection, new: sqlite3.Connection, path: Path) -> 
         raise StateError(
             f"{path} cannot be repaired: {str(error)!a}; restore a copy of the state folder"
         ) from error
-    new.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+    known = [row for row in rows if None not in row]
+    new.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", known)
     new.execute("DELETE FROM sqlite_sequence")
     new.executemany("INSERT INTO sqlite_sequence VALUES (?, ?)", numbers)
 
 
 def _copy_rows(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> int:
-    """Copy a table row by row; return how many did not come over, as far as that is known."""
+    """Copy a table row by row; return how many did not come over, as far as that is known.
+
+    Where a row cannot be read, those behind it are read from the other end; of events, those in
+    between one by one.
+    """
     columns = sorted(schema.columns_expected()[table])
     names, marks = ", ".join(columns), ", ".join("?" * len(columns))
     insert = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"
@@ -205,8 +210,35 @@ def _copy_rows(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> 
         for row in old.execute(f"SELECT {names} FROM {table}"):
             lost += not new.execute(insert, row).rowcount
     except sqlite3.DatabaseError:
-        return lost + 1
+        lost += 1
+    else:
+        return lost
+    with suppress(sqlite3.DatabaseError):
+        for row in old.execute(f"SELECT {names} FROM {table} ORDER BY {_KEYS[table]}"):
+            new.execute(insert, row)
+    if table == "event":
+        missing = new.execute(_GAPS, (MOST_LOOKED_FOR,)).fetchall()
+        for seq in (seq for first, last in missing for seq in range(first, last)):
+            with suppress(sqlite3.DatabaseError):
+                for row in old.execute(f"SELECT {names} FROM event WHERE seq = ?", (seq,)):
+                    new.execute(insert, row)
     return lost
+
+
+_KEYS: Final = {
+    **dict.fromkeys(TABLES, "rowid DESC"),
+    "source": "name DESC",
+    "seen": "partition DESC, id DESC",
+    "sink": "name DESC",
+    "diagnostic": "connector DESC, what DESC, fields DESC",
+}
+"""How to read a table from its other end."""
+
+MOST_LOOKED_FOR: Final = 1_000_000
+
+_GAPS: Final = """
+    SELECT seq + 1, following FROM (SELECT seq, lead(seq) OVER (ORDER BY seq) AS following FROM event)
+    WHERE following BETWEEN seq + 2 AND seq + ?"""
 
 
 def _broken(connection: sqlite3.Connection) -> Iterator[Any]:

@@ -12,6 +12,7 @@ from levada.event import Event
 from levada.journal import dead_letters
 from levada.journal.deliveries import Outstanding, Ranges
 from levada.journal.rows import ranges, stored
+from levada.plugins import identity_of
 from levada.secret import scrub_known
 from levada.setup import SinkSetup
 
@@ -42,7 +43,7 @@ class Cursor:
             StateError: a sink of this name wrote to another destination.
         """
         name, connector = self._setup.name, self._setup.sink.name
-        identity = self._setup.sink.identity()
+        identity = identity_of(self._setup.sink)
         rows = self._journal.read("SELECT connector, identity FROM sink WHERE name = ?", name)
         if not rows:
             await self._journal.write(
@@ -133,7 +134,7 @@ class Cursor:
             )
             return [_plan(connection, name, group) for group in groups]
 
-        rows = await self._journal.write(write, urgent=True)
+        rows = await self._journal.write(write, urgent=True, of=self)
         self.seq = through
         return [
             Outstanding.of(row, group, self._fetch) for row, group in zip(rows, groups, strict=True)
@@ -157,7 +158,7 @@ class Cursor:
                 reason = reasons[event.partition, event.id]
                 dead_letters.bury(connection, name, event, reason, delivery.attempts + 1)
 
-        return self._journal.write(write, urgent=True)
+        return self._journal.write(write, urgent=True, of=self)
 
     def failed(
         self, delivery: Outstanding, *, persist_due: bool, everywhere: bool
@@ -179,7 +180,7 @@ class Cursor:
                     "UPDATE sink SET due = max(coalesce(due, 0), ?) WHERE name = ?", (due, name)
                 )
 
-        return self._journal.write(write)
+        return self._journal.write(write, of=self)
 
     async def split(self, delivery: Outstanding) -> list[Outstanding]:
         """Make two deliveries of one, each half as long."""
@@ -203,7 +204,7 @@ class Cursor:
             )
             return [_plan(connection, name, part, delivery.attempts) for part in parts]
 
-        rows = await self._journal.write(write, urgent=True)
+        rows = await self._journal.write(write, urgent=True, of=self)
         return [
             Outstanding.of(row, part, self._fetch, attempts=delivery.attempts)
             for row, part in zip(rows, parts, strict=True)
@@ -219,7 +220,7 @@ class Cursor:
                 (scrub_known(reason), self._setup.name),
             )
 
-        return self._journal.write(write, urgent=True)
+        return self._journal.write(write, urgent=True, of=self)
 
     async def skip_to(self, seq: int) -> None:
         """Take the sink's own word that it holds everything up to *seq*.
@@ -271,6 +272,7 @@ def _plan(
 
 def _move(connection: sqlite3.Connection, name: str, connector: str, identity: str) -> None:
     """Go on elsewhere: the place in the journal stays, what the old destination said does not."""
+    connection.execute("UPDATE delivery SET due = NULL WHERE sink = ?", (name,))
     connection.execute(
         "UPDATE sink SET connector = ?, identity = ?, receipt = NULL, due = NULL WHERE name = ?",
         (connector, identity, name),

@@ -31,6 +31,7 @@ class SourceState:
         self._journal = journal
         self._identity = (setup.source.name, setup.account)
         self._rows: dict[str, int] = {}  # partition key -> row id, while it is being read
+        self._rollbacks = 0  # when the above were learnt
 
     async def register(self, *, accept_identity_change: bool = False) -> None:
         """Enter the source into the journal.
@@ -112,7 +113,7 @@ class SourceState:
         new: list[Event] = []
 
         def write(connection: sqlite3.Connection) -> int:
-            new.extend(self._keep(connection, partition, batch, position))
+            new[:] = self._keep(connection, partition, batch, position)
             return len(new)
 
         def remember(done: "asyncio.Future[int]") -> None:
@@ -123,7 +124,7 @@ class SourceState:
 
         expected = size_of(batch.events)
         self._journal.grow(expected)
-        kept = self._journal.write(write)
+        kept = self._journal.write(write, of=self)
         kept.add_done_callback(remember)
         return kept
 
@@ -137,7 +138,9 @@ class SourceState:
             _json(partition.memo),
             stage,
         )
-        return self._journal.write(lambda connection: self._settle(connection, partition, values))
+        return self._journal.write(
+            lambda connection: self._settle(connection, partition, values), of=self
+        )
 
     async def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Remember a position of the discovery, and forget closed partitions below `settled`."""
@@ -145,7 +148,8 @@ class SourceState:
         await self._journal.write(
             lambda connection: connection.execute(
                 "UPDATE source SET position = ? WHERE name = ?", (position, name)
-            )
+            ),
+            of=self,
         )
         settled = sortable(checkpoint.settled)
         if settled is not None:
@@ -186,6 +190,9 @@ class SourceState:
         self, connection: sqlite3.Connection, partition: Partition
     ) -> tuple[int, bool]:
         """Return the partition's row id, and whether nothing of it was ever kept."""
+        if self._rollbacks != self._journal.rollbacks:
+            self._rows.clear()
+            self._rollbacks = self._journal.rollbacks
         row = self._rows.get(partition.key)
         if row is not None:
             return row, False

@@ -9,6 +9,7 @@ import sqlite3
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Any, Final
 
 from attrs import frozen
@@ -168,6 +169,7 @@ def broken(connection: sqlite3.Connection) -> dict[str, int]:
 def mend(connection: sqlite3.Connection) -> None:
     """Set what cannot be read to something that can, within the transaction that is open."""
     _add_checks(connection)
+    _guess_deliveries(connection)
     for rule in RULES:
         if rule.instead is None:
             connection.execute(f"DELETE FROM {rule.table} WHERE {rule.where}")
@@ -175,10 +177,43 @@ def mend(connection: sqlite3.Connection) -> None:
             connection.execute(
                 f"UPDATE {rule.table} SET {rule.column} = {rule.instead} WHERE {rule.where}"
             )
-    connection.execute("DELETE FROM delivery WHERE sink NOT IN (SELECT name FROM sink)")
     connection.execute("DELETE FROM seen WHERE partition NOT IN (SELECT id FROM partition)")
     _name_journal(connection)
     _place_sinks(connection, _count_on(connection))
+
+
+_SINKS: Final = "SELECT name FROM sink WHERE is_words(typeof(name), CAST(name AS BLOB))"
+
+
+def _guess_deliveries(connection: sqlite3.Connection) -> None:
+    """Find out of what is left whose a delivery is, and what is in it, where that is damaged.
+
+    The sink's account tells how many events are missing, and its first one and the next delivery
+    where they may be.
+    """
+    sinks = [name for (name,) in connection.execute(_SINKS)]
+    for row, sink in connection.execute("SELECT id, sink FROM delivery").fetchall():
+        if sink not in sinks:
+            for name in get_close_matches(str(sink), sinks, 1):
+                connection.execute("UPDATE delivery SET sink = ? WHERE id = ?", (name, row))
+    connection.execute("DELETE FROM delivery WHERE sink NOT IN (SELECT name FROM sink)")
+    connection.execute(
+        "UPDATE delivery SET members = '[]'"
+        " WHERE NOT is_members(typeof(members), CAST(members AS BLOB))"
+    )
+    for row, sink, first in connection.execute(
+        "SELECT id, sink, first FROM delivery WHERE members = '[]' AND typeof(first) = 'integer'"
+        " ORDER BY first"
+    ).fetchall():
+        ((last,),) = connection.execute(
+            f"SELECT min(seq, ? - 1 + {BALANCE}, coalesce((SELECT min(first) - 1 FROM delivery"
+            " WHERE sink = sink.name AND first > ?), seq)) FROM sink WHERE name = ?",
+            (first, first, sink),
+        ).fetchall()
+        if 0 < first <= last:
+            connection.execute(
+                "UPDATE delivery SET members = ? WHERE id = ?", (f"[[{first},{last}]]", row)
+            )
 
 
 def _name_journal(connection: sqlite3.Connection) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -23,6 +23,8 @@ class _Order:
     """A write that waits for its commit, and who waits for it."""
 
     write: Write[Any]
+    urgent: bool
+    of: object
     done: "asyncio.Future[Any]"
 
 
@@ -30,8 +32,9 @@ class Writer:
     """Runs writes in the order they come, all that are waiting in one transaction.
 
     *urgent* ones go before all others: sinks make them, few and short, and what reads upstream
-    makes many. A write is a function of the connection. Either all writes of a group are durable, or none is
-    and every one of them fails with the same error.
+    makes many. A write is a function of the connection, and may be run again after a rollback.
+    One that raises fails alone; where SQLite or the disk fails, the whole group does. With a write
+    fail all those of the same owner that wait already: they build on it.
 
     The writes run in the loop's thread: SQLite lets go of the interpreter's lock for every row,
     and a second thread would wait for it as often. Only the commit, which waits for the disk,
@@ -39,19 +42,26 @@ class Writer:
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
+        self.rollbacks: int = 0
+        """How often what writes had done was undone."""
         self._connection = connection
         self._urgent: deque[_Order] = deque()
         self._orders: deque[_Order] = deque()
         self._work: asyncio.Task[None] | None = None
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="levada-journal")
 
-    def submit(self, write: Write[T], *, urgent: bool = False) -> "asyncio.Future[T]":
-        """Queue *write*; the future gives what it returned once that is durable."""
+    def submit(
+        self, write: Write[T], *, urgent: bool = False, of: object = None
+    ) -> "asyncio.Future[T]":
+        """Queue *write*, of an owner; the future gives what it returned once that is durable."""
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        (self._urgent if urgent else self._orders).append(_Order(write, done))
+        self._queue(urgent=urgent).append(_Order(write, urgent, of, done))
         if self._work is None or self._work.done():
             self._work = asyncio.create_task(self._commit_all())
         return done
+
+    def _queue(self, *, urgent: bool) -> deque[_Order]:
+        return self._urgent if urgent else self._orders
 
     async def close(self) -> None:
         """Finish what is queued."""
@@ -66,7 +76,11 @@ class Writer:
                 results = self._run(group)
                 await asyncio.get_running_loop().run_in_executor(self._disk, self._commit)
             except Exception as error:  # noqa: BLE001  # it belongs to those who wait
-                self._fail(group, _translated(error))
+                self._undo()
+                if _is_of_one(error):
+                    self._put_back(group[:-1])
+                    group = group[-1:]
+                self._fail(group or self._drop_all(), _translated(error))
             else:
                 for order, result in zip(group, results, strict=True):
                     if not order.done.done():
@@ -85,10 +99,25 @@ class Writer:
     def _commit(self) -> None:
         self._connection.execute("COMMIT")
 
-    def _fail(self, group: list[_Order], error: Exception) -> None:
+    def _undo(self) -> None:
+        self.rollbacks += 1
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
-        for order in group or self._drop_all():
+
+    def _put_back(self, orders: Sequence[_Order]) -> None:
+        """Let those that were run and undone wait again, before all others."""
+        for order in reversed(orders):
+            self._queue(urgent=order.urgent).appendleft(order)
+
+    def _fail(self, failed: Sequence[_Order], error: Exception) -> None:
+        """Fail writes, and those of their owners that wait."""
+        owners = {order.of for order in failed} - {None}
+        for queue in (self._urgent, self._orders):
+            failed = [*failed, *(order for order in queue if order.of in owners)]
+            kept = [order for order in queue if order.of not in owners]
+            queue.clear()
+            queue.extend(kept)
+        for order in failed:
             if not order.done.done():
                 order.done.set_exception(error)
                 order.done.exception()  # seen: not everybody waits for a write
@@ -99,6 +128,13 @@ class Writer:
         self._urgent.clear()
         self._orders.clear()
         return orders
+
+
+def _is_of_one(error: Exception) -> bool:
+    """Whether a write itself is wrong, or what it was given; not SQLite, the disk or the file."""
+    if not isinstance(error, sqlite3.Error):
+        return True
+    return isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError)
 
 
 def _translated(error: Exception) -> Exception:

@@ -237,6 +237,41 @@ async def test_a_value_that_cannot_be_read_is_named_and_put_right(
     sinks(folder)
 
 
+@pytest.mark.parametrize("damage", ["members = '[[1,20'", "sink = 'slov'", "members = x'ff'"])
+async def test_a_delivery_that_cannot_be_read_is_made_again_from_what_is_left(
+    folder: Path, damage: str
+) -> None:
+    before = sinks(folder)["slow"]
+    changed(folder, f"PRAGMA foreign_keys = OFF; UPDATE delivery SET {damage}")
+
+    repair(folder)
+
+    assert sinks(folder)["slow"] == before
+
+
+async def test_what_lies_behind_a_page_that_cannot_be_read_is_kept(folder: Path) -> None:
+    path = folder / "state.db"
+    with closing(sqlite3.connect(path)) as other:
+        ((page,),) = (
+            other.execute(
+                "SELECT pageno FROM dbstat WHERE name = 'event' AND pagetype = 'leaf'"
+                " ORDER BY path LIMIT 1 OFFSET 50"
+            )
+            if "ENABLE_DBSTAT_VTAB" in str(other.execute("PRAGMA compile_options").fetchall())
+            else ((0,),)
+        )
+    if not page:
+        pytest.skip("this SQLite does not tell where its tables are")
+    whole = path.read_bytes()
+    at = (page - 1) * 4096
+    path.write_bytes(whole[:at] + b"\xa5" * 4096 + whole[at + 4096 :])
+
+    found = repair(folder)
+
+    assert found.lost == {"event": 1}
+    assert 0 < sinks(folder)["slow"].dropped <= 2
+
+
 async def test_one_sink_whose_place_is_lost_gets_what_it_had_yet_to_get(
     tmp_path: Path, folder: Path
 ) -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
@@ -73,15 +74,59 @@ async def test_writes_happen_in_the_order_they_were_made(
     assert stored() == order == list(range(1000))
 
 
-async def test_one_failing_write_fails_its_whole_group(
+async def test_a_write_that_raises_fails_alone(
     writer: Writer, stored: Callable[[], list[int]]
 ) -> None:
-    group = [writer.submit(insert(1)), writer.submit(broken)]
+    group = [writer.submit(insert(1)), writer.submit(broken), writer.submit(insert(1))]
+    group += [writer.submit(insert(2))]
 
     outcomes = await asyncio.gather(*group, return_exceptions=True)
 
-    assert [type(outcome) for outcome in outcomes] == [ValueError, ValueError]
+    assert [type(outcome) for outcome in outcomes] == [int, ValueError, StateError, int]
+    assert stored() == [1, 2]
+    assert writer.rollbacks == 2
+
+
+def slow(insert: Insert) -> Insert:
+    """Return a write that is a group of its own: it takes too long for others."""
+
+    def write(connection: sqlite3.Connection) -> int:
+        time.sleep(0.01)
+        return insert(connection)
+
+    return write
+
+
+def fills_the_disk(connection: sqlite3.Connection) -> int:
+    connection.execute("PRAGMA max_page_count = 1")
+    connection.execute("INSERT INTO t SELECT n + 10 FROM t")
+    raise sqlite3.OperationalError("database or disk is full")
+
+
+async def test_what_sqlite_cannot_do_fails_the_whole_group(
+    writer: Writer, stored: Callable[[], list[int]]
+) -> None:
+    group = [writer.submit(insert(1)), writer.submit(fills_the_disk)]
+
+    outcomes = await asyncio.gather(*group, return_exceptions=True)
+
+    assert [type(outcome) for outcome in outcomes] == [StateError, StateError]
     assert stored() == []
+
+
+@pytest.mark.parametrize("bad", [broken, fills_the_disk])
+async def test_with_a_write_fail_those_of_its_owner_that_wait(
+    writer: Writer, stored: Callable[[], list[int]], bad: Insert
+) -> None:
+    first = writer.submit(slow(insert(1)))
+    failed = writer.submit(slow(bad), of="a")
+    waiting = [writer.submit(insert(number), of="a") for number in (2, 3)]
+    others = [writer.submit(insert(4), of="b"), writer.submit(insert(5))]
+
+    outcomes = await asyncio.gather(first, failed, *waiting, *others, return_exceptions=True)
+
+    assert [isinstance(each, Exception) for each in outcomes] == [False, *[True] * 3, False, False]
+    assert stored() == [1, 4, 5]
 
 
 async def test_writes_after_a_failed_group_work(

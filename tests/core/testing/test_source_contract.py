@@ -220,14 +220,6 @@ class Tuples(FineSource):
 
 
 @define
-class Sets(FineSource):
-    """Has a version that JSON cannot hold."""
-
-    def partition(self, key: str, length: int) -> Partition:
-        return Partition(key, version={length})
-
-
-@define
 class Ahead(FineSource):
     """Fetches the next page before it yields one, and takes the position from there."""
 
@@ -361,7 +353,6 @@ BROKEN = {
     Undefined: "test_keeps_records_as_one_line_of_json",
     Local: "test_dates_events_in_utc",
     Tuples: "test_keeps_its_place_in_json",
-    Sets: "test_keeps_its_place_in_json",
     Ahead: "test_goes_on_from_behind_every_batch",
     Nervous: "test_leaves_alone_what_has_not_changed",
     Busy: "test_leaves_alone_what_has_not_changed",
