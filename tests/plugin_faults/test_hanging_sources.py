@@ -62,6 +62,20 @@ def test_one_that_hangs_in_close_is_left_behind(site: Site) -> None:
     assert "plugin 'bad' (levada-bad 1.0) did not come back from close()" in done.stderr
 
 
+def test_one_that_leaves_a_thread_behind_does_not_keep_a_run_that_has_ended(site: Site) -> None:
+    begin = "import threading; threading.Thread(target=time.sleep, args=[20]).start()"
+    site.source("bad", METHODS["open"].format(begin))
+    site.pipeline(TABLES)
+    began = time.monotonic()
+
+    done = site.desk.run("run", "p.toml")
+
+    assert done.returncode == 0
+    assert "done in" in done.stderr
+    assert set(site.desk.ids("out.jsonl")) >= set(ALL)
+    assert time.monotonic() - began < 6
+
+
 def test_one_that_ignores_its_cancellation_cannot_keep_a_run_that_has_ended(site: Site) -> None:
     site.source("bad", METHODS["read"].format("\n    " + HANGING["ignores its cancellation"]))
     site.pipeline(TABLES)

@@ -3,12 +3,16 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Never
 
 __all__ = ["main"]
 
 INTERRUPTED = 130
 """As in `levada.cli.exit_codes`, which may not be imported yet."""
+
+LEAVE_S = 1.0
+"""What threads that others began may take to end once the command has."""
 
 
 def main() -> Never:
@@ -17,7 +21,9 @@ def main() -> Never:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name must not end us under LC_ALL=C
     try:
-        sys.exit(_run(sys.argv[1:]))
+        code = _run(sys.argv[1:])
+        _leave_threads(code)
+        sys.exit(code)
     except KeyboardInterrupt:  # before a command has taken the signals over
         os._exit(INTERRUPTED)
 
@@ -32,3 +38,22 @@ def _run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001  # the last one to see it says what it means
         return failures.show(error)
     return int(code or 0)
+
+
+def _leave_threads(code: int) -> None:
+    """End the process where Python would wait for threads that a plugin has left behind."""
+    if "threading" not in sys.modules:
+        return
+    import threading
+    import time
+
+    until = time.monotonic() + LEAVE_S
+    others = [each for each in threading.enumerate() if each is not threading.main_thread()]
+    for each in others:
+        if not each.daemon:
+            each.join(max(0.0, until - time.monotonic()))
+            if each.is_alive():
+                for stream in (sys.stdout, sys.stderr):
+                    with suppress(OSError, ValueError, AttributeError):
+                        stream.flush()
+                os._exit(code)
