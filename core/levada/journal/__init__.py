@@ -3,7 +3,8 @@
 Events and the positions they bring a source to commit in one transaction; every sink reads behind
 a cursor of its own. One process at a time, one connection and one thread that write.
 
-``state.db`` is the journal, ``state.lock`` says who is using it.
+``state.db`` is the journal, ``state.lock`` says who is using it, and ``state.db.sums`` what the
+journal was like when it was closed.
 """
 
 import asyncio
@@ -19,9 +20,9 @@ from typing import Any, Self
 from levada.errors import StateError
 from levada.event import Event, Origin
 from levada.host import Finding
-from levada.journal import diagnostics, schema
+from levada.journal import diagnostics, rest, schema
 from levada.journal.deliveries import Outstanding
-from levada.journal.files import settle
+from levada.journal.files import has_log, settle
 from levada.journal.folder import prepare
 from levada.journal.lock import locked
 from levada.journal.pruning import pruned, shrunk, usable
@@ -65,15 +66,17 @@ class Journal:
             settle(path)
             if not path.exists():
                 schema.create(path)
-            unclean = _has_log(path)
+            unclean = has_log(path)
             self._reader = schema.connect(path)
             stack.callback(self._reader.close)
             schema.check_whole(self._reader, path, unclean=unclean)
             self._reader.execute("PRAGMA query_only = ON")
             writing = schema.connect(path)
             stack.callback(writing.close)
-            self._writer = Writer(writing)
             self.uuid, self._bytes = self._meta(path)
+            rest.begin(writing)
+            stack.callback(rest.end, writing, path)
+            self._writer = Writer(writing)
             self._closing = stack.pop_all()
 
     def _meta(self, path: Path) -> tuple[str, int]:
@@ -249,9 +252,3 @@ class Journal:
             log.warning("the journal is %.0f %% full; sink '%s' holds it back", fill * 100, slowest)
         if level > self._warned or fill < self._warned - CALMER:
             self._warned = level
-
-
-def _has_log(path: Path) -> bool:
-    """Whether the last process left its log behind: it did not end by itself."""
-    log = path.with_name(f"{path.name}-wal")
-    return log.exists() and log.stat().st_size > 0

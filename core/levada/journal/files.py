@@ -13,6 +13,17 @@ def synced(path: Path) -> None:
         os.close(handle)
 
 
+def log_of(path: Path) -> Path:
+    """Return where SQLite keeps what it has committed and not yet put into the journal at *path*."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def has_log(path: Path) -> bool:
+    """Whether the last process left its log behind: it did not end by itself."""
+    log = log_of(path)
+    return log.exists() and log.stat().st_size > 0
+
+
 def removed(path: Path, suffixes: tuple[str, ...] = ("", "-wal", "-shm")) -> None:
     """Remove a journal and what SQLite keeps beside it, or only the latter."""
     for suffix in suffixes:

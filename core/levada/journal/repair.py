@@ -4,7 +4,6 @@ import json
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -15,12 +14,12 @@ from attrs import define, field
 
 from levada.errors import StateError
 from levada.event import Event, Origin
-from levada.journal import FILE, schema, values
+from levada.journal import FILE, rest, schema, values
 from levada.journal.dead_letters import bury
-from levada.journal.files import put_in_place, removed, settle, synced
+from levada.journal.files import log_of, put_in_place, removed, settle, synced
 from levada.journal.folder import check
 from levada.journal.lock import locked
-from levada.journal.rows import COLUMNS, checksum, ranges
+from levada.journal.rows import ranges
 from levada.page import parse_time
 
 log: logging.Logger = logging.getLogger("levada.journal")
@@ -39,6 +38,9 @@ class Repair:
 
     structure: str = ""
     """What SQLite says of the file; "" if it is whole."""
+
+    turned: int = 0
+    """Bits of the file that had changed since it was closed, and were turned back."""
 
     lost: dict[str, int] = field(factory=dict)
     """Rows that could not be read, where a table was cut short: at least so many, by table."""
@@ -62,21 +64,55 @@ def repair(folder: Path) -> Repair:
         raise StateError(f"there is no journal in {folder}; there is nothing to repair")
     check(folder)
     with locked(folder / "state.lock"):
+        schema.check_is_file(path)
         settle(path)
         found = Repair()
         try:
-            _check(path)
-            _mend_in_place(path, found)
-        except schema.DamagedError as error:
-            found.structure = error.what
-            found.copy = found.copy or _copy(path)
-            _salvage(path, found)
+            _repair(path, found)
+        except (OSError, sqlite3.Error) as error:
+            why = f"{path} cannot be repaired: {error}; it takes as much room again, twice"
+            raise StateError(why) from error
+        with suppress(OSError):  # it is mended all the same
+            rest.note(path)
         return found
+
+
+def _repair(path: Path, found: Repair) -> None:
+    _turn_back(path, found)
+    try:
+        _check(path)
+        _mend_in_place(path, found)
+    except schema.DamagedError as error:
+        found.structure = error.what
+        copy = found.copy or _copy(path)
+        try:
+            draft = _salvaged(path, found)
+        except BaseException:
+            if found.copy is None:  # nothing was changed
+                removed(copy)
+            raise
+        found.copy = copy
+        put_in_place(draft, path)
+
+
+def _turn_back(path: Path, found: Repair) -> None:
+    """Mend what has changed since the journal was closed, as far as it is known what it was."""
+    change = rest.change(path)
+    if change:
+        found.copy = _copy(path)
+        found.turned = len(change.bits)
+        if change.more:
+            found.structure = f"{change.more} of its blocks have changed since it was closed"
+        rest.turn_back(path, change)
+        rest.forget(path)
 
 
 def _check(path: Path) -> None:
     """Look whether the file is whole as SQLite sees it."""
+    has_its_log = log_of(path).exists()
     with schema.damage_told(path), closing(schema.connect(path, readonly=True)) as connection:
+        if not has_its_log:
+            schema.check_closed(connection, path)
         ((found,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
     if found != "ok":
         raise schema.DamagedError(path, str(found))
@@ -86,8 +122,8 @@ def _mend_in_place(path: Path, found: Repair) -> None:
     """Mend what is wrong in a journal that SQLite can read."""
     with schema.damage_told(path), closing(schema.connect(path)) as connection:
         connection.text_factory = _text
-        if any(_broken(connection)) or values.broken(connection):
-            found.copy = _copy(path)
+        if any(values.broken_events(connection)) or values.broken(connection):
+            found.copy = found.copy or _copy(path)
             _mend(connection, found)
 
 
@@ -99,34 +135,46 @@ def _text(text: bytes) -> str:
 def _copy(path: Path) -> Path:
     """Copy the journal with its log, so that not even a power loss takes the copy."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    copy = _copied(path, path.with_name(f"{path.name}.damaged-{stamp}"))
+    copy = path.with_name(f"{path.name}.damaged-{stamp}")
+    _copied(path, copy)
     synced(copy.parent)
     return copy
 
 
-def _copied(path: Path, copy: Path) -> Path:
+def _copied(path: Path, copy: Path) -> None:
     removed(copy)
-    for suffix in ("", "-wal"):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            target = copy.with_name(copy.name + suffix)
-            target.write_bytes(part.read_bytes())
-            target.chmod(0o600)
-            synced(target)
-    return copy
+    try:
+        for suffix in ("", "-wal"):
+            part = path.with_name(path.name + suffix)
+            if part.exists():
+                target = copy.with_name(copy.name + suffix)
+                target.touch(mode=0o600)
+                target.write_bytes(part.read_bytes())
+                synced(target)
+    except OSError:
+        removed(copy)
+        raise
 
 
-def _salvage(path: Path, found: Repair) -> None:
-    """Put what can be read of the journal into a new one in its place; say what cannot.
-
-    Until the new one is whole, nothing is changed.
-    """
-    work = _copied(path, path.with_name(f"{path.name}.salvage"))
-    _fill_up(work)
-    _mend_schema(work)
-    draft = path.with_name(f"{path.name}.repaired")
+def _salvaged(path: Path, found: Repair) -> Path:
+    """Return a new journal that has what can be read of the one at *path*; say what cannot."""
+    work, draft = (path.with_name(f"{path.name}.{name}") for name in ("salvage", "repaired"))
     removed(draft)
-    schema.create(draft)
+    try:
+        _copied(path, work)
+        _fill_up(work)
+        _mend_schema(work)
+        schema.create(draft)
+        _copy_all(work, draft, path, found)
+    except BaseException:
+        removed(draft)
+        raise
+    finally:
+        removed(work)
+    return draft
+
+
+def _copy_all(work: Path, draft: Path, path: Path, found: Repair) -> None:
     with closing(sqlite3.connect(work)) as old, closing(schema.connect(draft)) as new:
         old.text_factory = new.text_factory = _text
         new.execute("PRAGMA foreign_keys = OFF")
@@ -139,8 +187,6 @@ def _salvage(path: Path, found: Repair) -> None:
         new.execute("COMMIT")
         _mend(new, found)
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    put_in_place(draft, path)
-    removed(work)
 
 
 def _fill_up(path: Path) -> None:
@@ -241,18 +287,9 @@ _GAPS: Final = """
     WHERE following BETWEEN seq + 2 AND seq + ?"""
 
 
-def _broken(connection: sqlite3.Connection) -> Iterator[Any]:
-    """Yield the rows of events whose checksum does not fit, or that are of no partition."""
-    known = {row for (row,) in connection.execute("SELECT id FROM partition")}
-    for row in connection.execute(f"SELECT {COLUMNS} FROM event ORDER BY seq"):
-        *_, crc = row
-        if checksum(*row[2:8]) != crc or row[1] not in known:
-            yield row
-
-
 def _mend(connection: sqlite3.Connection, found: Repair) -> None:
     """Take damaged events out, and make the accounts of every sink agree with what is left."""
-    broken = list(_broken(connection))
+    broken = list(values.broken_events(connection))
     found.damaged = len(broken)
     found.reset = values.broken(connection)
     connection.execute("BEGIN IMMEDIATE")

@@ -1,5 +1,6 @@
 """The journal's tables, its pragmas, and how it is opened."""
 
+import logging
 import sqlite3
 import uuid
 from collections.abc import Iterator, Mapping
@@ -9,8 +10,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from levada.errors import StateError
-from levada.journal.files import synced
+from levada.journal import rest, values
+from levada.journal.files import has_log, log_of, synced
 from levada.journal.migrations import migrate
+
+log: logging.Logger = logging.getLogger("levada.journal")
 
 APPLICATION_ID = 0x4C565644  # "LVVD"
 VERSION = 3
@@ -39,7 +43,7 @@ PRAGMA mmap_size = 0;
 # sinks would take new events for old ones. A forgotten partition's id would come back as well.
 # A column that came later is the last of its table, where a migration puts it too.
 TABLES = """
--- 'journal' is its UUID, 'bytes' about what its events take.
+-- 'journal' is its UUID, 'bytes' about what its events take, 'closed' whether no process has it.
 CREATE TABLE meta (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -176,21 +180,35 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     """Open an existing journal and check that it is one.
 
     Raises:
-        DamagedError: SQLite cannot read it, or its tables are not a journal's.
+        DamagedError: SQLite cannot read it, its tables are not a journal's, bits have changed since
+            it was closed, or, unless *readonly*, its log is missing.
         StateError: not a journal, empty, or written by another version of Levada.
     """
     try:
+        check_is_file(path)
+        change = rest.change(path)
+        if change.bits and not change.more:
+            what = f"bits of it have changed since it was closed: {len(change.bits)}"
+            raise DamagedError(path, what)
         with damage_told(path):
-            return _connected(path, readonly=readonly)
+            return _connected(path, readonly=readonly, changed=bool(change))
+    except OSError as error:
+        raise StateError(f"{path} cannot be opened: {error.strerror}") from error
     except sqlite3.Error as error:
-        raise StateError(f"{path}: {error}; move it away, or restore a copy") from error
+        raise StateError(f"{path} cannot be opened: {error}; {_remedy(error, path)}") from error
 
 
-def _connected(path: Path, *, readonly: bool) -> sqlite3.Connection:
+def _connected(path: Path, *, readonly: bool, changed: bool) -> sqlite3.Connection:
+    has_its_log = log_of(path).exists()  # SQLite is about to make one
     with ExitStack() as stack:
-        connection = stack.enter_context(closing(_open(path, readonly=readonly)))
+        connection = stack.enter_context(closing((_open_to_read if readonly else _open)(path)))
         version = _check(connection, path)
         if not readonly:
+            if not has_its_log:
+                check_closed(connection, path)
+            if changed:
+                _check_all(connection, path)
+            rest.forget(path)
             connection.executescript(PRAGMAS)
             if version < VERSION:
                 migrate(connection, path, version=version, target=VERSION)
@@ -201,6 +219,34 @@ def _connected(path: Path, *, readonly: bool) -> sqlite3.Connection:
         _check_tables(connection, path)
         stack.pop_all()
     return connection
+
+
+def check_is_file(path: Path) -> None:
+    """Refuse what is no file: to read it might take for ever.
+
+    Raises:
+        StateError: it is a folder, a pipe or a device, or not there.
+    """
+    if not path.is_file():
+        what = "is not a file" if path.exists() else "is not there"
+        raise StateError(f"{path} {what}; move it away, or restore a copy")
+
+
+def _remedy(error: sqlite3.Error, path: Path) -> str:
+    """Say what can be done about an error that damage is not the cause of."""
+    match _code(error):
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+            return f"SQLite has to write to {path.parent}, also to read a journal that is in use"
+        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_FULL:
+            return "the disk is full, or fails"
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return "another program has locked it"
+        case _:
+            return "move it away, or restore a copy"
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
 @contextmanager
@@ -215,8 +261,7 @@ def damage_told(path: Path) -> Iterator[None]:
     except UnicodeDecodeError as error:  # of a message that quotes what is in the file
         raise DamagedError(path, "what defines its tables cannot be read") from error
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-        if code & 0xFF not in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT}:
+        if _code(error) not in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT}:
             raise
         raise DamagedError(path, str(error)) from error
 
@@ -241,6 +286,27 @@ def check_whole(connection: sqlite3.Connection, path: Path, *, unclean: bool) ->
         raise DamagedError(path, str(found))
 
 
+def check_closed(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a journal that had no log beside it though its last process did not close it.
+
+    Raises:
+        DamagedError: it was copied or restored without its log, or somebody removed that.
+    """
+    if not rest.is_closed(connection):
+        raise DamagedError(path, f"its log, {log_of(path).name}, is missing")
+
+
+def _check_all(connection: sqlite3.Connection, path: Path) -> None:
+    """Check all that can be checked of a journal that another program has changed, or damage."""
+    ((found,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
+    if found != "ok":
+        raise DamagedError(path, str(found))
+    odd = values.broken(connection)
+    if odd or any(values.broken_events(connection)):
+        raise DamagedError(path, f"{', '.join(odd) or 'events'} changed since it was closed")
+    log.warning("%s was changed since Levada closed it; what can be checked of it is right", path)
+
+
 def create(path: Path) -> None:
     """Create an empty journal at *path*, durable once this returns.
 
@@ -249,20 +315,20 @@ def create(path: Path) -> None:
     Raises:
         StateError: *path* was removed, but not the log that belongs to it.
     """
-    log = path.with_name(f"{path.name}-wal")
-    if log.exists():  # SQLite would take it for the new file's and replay it
-        raise StateError(f"{path} is missing, but {log.name} is there; restore it, or remove both")
+    left = log_of(path)
+    if left.exists():  # SQLite would take it for the new file's and replay it
+        raise StateError(f"{path} is missing, but {left.name} is there; restore it, or remove both")
     draft = path.with_suffix(".new")
     draft.unlink(missing_ok=True)
     draft.touch(mode=0o600)  # the files that SQLite puts beside it get the same mode
-    connection = _open(draft, readonly=False)
+    connection = _open(draft)
     try:
         connection.executescript(
             f"PRAGMA auto_vacuum = INCREMENTAL; PRAGMA application_id = {APPLICATION_ID};"
             f"PRAGMA user_version = {VERSION}; BEGIN; {TABLES} COMMIT;"
         )
         connection.execute("INSERT INTO meta VALUES ('journal', ?)", (str(uuid.uuid4()),))
-        connection.execute("INSERT INTO meta VALUES ('bytes', '0')")
+        connection.execute("INSERT INTO meta VALUES ('bytes', '0'), ('closed', '1')")
     finally:
         connection.close()
     synced(draft)
@@ -270,10 +336,25 @@ def create(path: Path) -> None:
     synced(path.parent)
 
 
-def _open(path: Path, *, readonly: bool) -> sqlite3.Connection:
-    mode = "ro" if readonly else "rw"
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    """Open a journal that is not to be changed, also where nothing can be written beside it.
+
+    That SQLite does even to read one that is in use. One that is not it can read as it is.
+    """
+    connection = _open(path, "mode=ro")
+    try:
+        connection.execute("SELECT * FROM sqlite_schema").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        if has_log(path):
+            raise
+        return _open(path, "mode=ro&immutable=1")
+    return connection
+
+
+def _open(path: Path, how: str = "mode=rw") -> sqlite3.Connection:
     return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
+        f"{path.absolute().as_uri()}?{how}",
         uri=True,
         isolation_level=None,
         check_same_thread=False,
@@ -313,12 +394,12 @@ def columns_expected() -> Mapping[str, Mapping[str, Column]]:
 def columns(connection: sqlite3.Connection) -> Mapping[str, Mapping[str, Column]]:
     """Return the columns of each table that there is: the type and constraints of each."""
     found: dict[str, dict[str, Column]] = {}
-    for table, column, *rest in connection.execute(
+    for table, column, *facts in connection.execute(
         'SELECT found.name, info.name, info.type, info."notnull", info.dflt_value, info.pk'
         " FROM sqlite_schema AS found, pragma_table_info(found.name) AS info"
         " WHERE found.type = 'table'"
     ):
-        found.setdefault(table, {})[column] = tuple(rest)
+        found.setdefault(table, {})[column] = tuple(facts)
     for table, column, target in connection.execute(
         'SELECT found.name, key."from", key."table"'
         " FROM sqlite_schema AS found, pragma_foreign_key_list(found.name) AS key"

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from levada.journal.rows import room_of
+from levada.journal.rows import COLUMNS, checksum, room_of
 
 LONG_AGO: Final = "'1970-01-01T00:00:00+00:00'"
 
@@ -157,13 +157,23 @@ def broken(connection: sqlite3.Connection) -> dict[str, int]:
     if any(name.startswith(("sink.", "delivery.")) for name in found):
         return found
     odd = {
-        "meta.value": "SELECT count(*) <> 2 FROM meta WHERE name = 'journal'"
+        "meta.value": "SELECT count(*) <> 3 FROM meta WHERE name = 'journal'"
+        " OR name = 'closed' AND value IN ('0', '1')"
         " OR name = 'bytes' AND value <> '' AND value NOT GLOB '*[^0-9]*'",
         "event.seq": f"SELECT {_NEWEST_EVER} < {_NEWEST_KEPT}"
         f" OR {_NEWEST_EVER} = 0 AND {_NEWEST_SEEN} > 0",
         "sink.accounts": f"SELECT count(*) FROM sink WHERE {BALANCE} <> 0",
     }
     return found | {name: count for name in odd if (count := _one(connection, odd[name]))}
+
+
+def broken_events(connection: sqlite3.Connection) -> Iterator[Any]:
+    """Yield the rows of events whose checksum does not fit, or that are of no partition."""
+    known = {row for (row,) in connection.execute("SELECT id FROM partition")}
+    for row in connection.execute(f"SELECT {COLUMNS} FROM event ORDER BY seq"):
+        *_, crc = row
+        if checksum(*row[2:8]) != crc or row[1] not in known:
+            yield row
 
 
 def mend(connection: sqlite3.Connection) -> None:
@@ -221,7 +231,8 @@ def _name_journal(connection: sqlite3.Connection) -> None:
     if not _one(connection, "SELECT count(*) FROM meta WHERE name = 'journal'"):
         connection.execute("UPDATE meta SET name = 'journal' WHERE length(value) = 36")
     connection.execute("INSERT OR IGNORE INTO meta VALUES ('journal', ?)", (str(uuid.uuid4()),))
-    connection.execute("DELETE FROM meta WHERE name NOT IN ('journal', 'bytes')")
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('closed', '1')")
+    connection.execute("DELETE FROM meta WHERE name NOT IN ('journal', 'bytes', 'closed')")
 
 
 def _count_on(connection: sqlite3.Connection) -> int:

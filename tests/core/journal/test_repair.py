@@ -7,7 +7,7 @@ import pytest
 
 from core.doubles import CollectingSink, ScriptedSource, event, events, settings
 from levada import Batch, Partition, StateError
-from levada.journal import Cursor, Journal, schema, values
+from levada.journal import Cursor, Journal, rest, schema, values
 from levada.journal.dead_letters import Choice, letters
 from levada.journal.repair import repair
 from levada.journal.status import SinkStatus, status
@@ -35,7 +35,10 @@ INSERT INTO diagnostic VALUES ('c', 'w', '{}', 1, '2026-01-02T00:00:00+00:00',
 
 @pytest.fixture
 async def folder(tmp_path: Path) -> Path:
-    """Return the state of a pipeline with 300 events, of which the sink "fast" has 100."""
+    """Return the state of a pipeline with 300 events, of which the sink "fast" has 100.
+
+    Nothing tells how it was left: as after a crash.
+    """
     async with Journal(settings(tmp_path)) as journal:
         setup = SourceSetup.of(ScriptedSource())
         state = await journal.source(setup, accept_identity_change=False)
@@ -47,6 +50,7 @@ async def folder(tmp_path: Path) -> Path:
         for delivery in await fast.plan([found], DELIVERED, 0):
             await fast.done(delivery, None, {})
         await slow.plan([slow.next_events(20, 1 << 30)], 20, 0)
+    rest.forget(tmp_path / "state" / "state.db")
     return tmp_path / "state"
 
 
@@ -104,7 +108,7 @@ def test_a_whole_journal_is_left_alone(folder: Path) -> None:
     assert repair(folder).copy is None
 
     assert (folder / "state.db").read_bytes() == before
-    assert {path.name for path in folder.iterdir()} == {"state.db", "state.lock"}
+    assert {path.name for path in folder.iterdir()} == {"state.db", "state.db.sums", "state.lock"}
 
 
 @pytest.mark.parametrize(
@@ -318,6 +322,7 @@ async def test_after_any_flipped_bit_it_works_again_or_says_that_it_cannot(
         at = chance.choice([at for at in chance.sample(range(100, len(whole)), 50) if whole[at]])
         flipped = whole[at] ^ 1 << chance.randrange(8)
         (folder / "state.db").write_bytes(whole[:at] + bytes([flipped]) + whole[at + 1 :])
+        rest.forget(folder / "state.db")
         try:
             repair(folder)
         except StateError as error:

@@ -134,7 +134,7 @@ def test_a_journal_of_a_newer_version_is_refused_and_left_alone(path: Path) -> N
 def test_a_file_that_is_not_there_is_refused_and_not_made(path: Path) -> None:
     message = refusal(path)
 
-    assert "unable to open database file" in message
+    assert "is not there" in message
     assert not path.exists()
 
 

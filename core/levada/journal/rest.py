@@ -1,0 +1,178 @@
+"""The journal at rest: what is noted of it while no process has it open.
+
+SQLite finds fault with a structure that is broken, but not with a value that has become another
+one, nor with a log that is not there. So who closes a journal says so in it, and leaves the
+checksums of its blocks beside it, in ``state.db.sums``; who opens it next compares. While it is open
+there are none: a crash leaves SQLite's log and no checksums.
+"""
+
+import sqlite3
+import zlib
+from array import array
+from contextlib import suppress
+from functools import cache
+from itertools import zip_longest
+from pathlib import Path
+from typing import Final
+
+from attrs import field, frozen
+
+from levada.journal.files import has_log, synced
+
+BLOCK: Final = 4096
+MOST_BYTES: Final = 256 * 1024 * 1024
+"""Of a journal whose blocks are noted: a quarter of a second, when it is closed and when it is opened."""
+
+_MAGIC: Final = b"levada sums 1\n"
+
+_SET_CLOSED: Final = "INSERT OR REPLACE INTO meta VALUES ('closed', ?)"
+
+
+@frozen
+class Change:
+    """How a journal differs from what it was when it was closed."""
+
+    bits: dict[int, int] = field(factory=dict)
+    """Which bit of a block has changed, where it is a single one: damage, surely."""
+
+    more: int = 0
+    """Blocks of which more has changed, or that are gone: also another program may have done it."""
+
+    def __bool__(self) -> bool:
+        return bool(self.bits or self.more)
+
+
+def begin(connection: sqlite3.Connection) -> None:
+    """Have the journal's own file say that it is in use, and that its log belongs to it."""
+    connection.execute(_SET_CLOSED, ("0",))
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+
+def end(connection: sqlite3.Connection, path: Path) -> None:
+    """Have the journal say that it is closed, as the last thing before it is; leave its checksums.
+
+    A full disk and somebody who is reading can prevent it; then less is known the next time.
+    """
+    with suppress(sqlite3.Error, OSError):
+        connection.execute("PRAGMA busy_timeout = 0")
+        connection.execute("PRAGMA wal_checkpoint(RESTART)")  # makes room for one more commit
+        connection.execute(_SET_CLOSED, ("1",))
+        ((busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        if not busy:
+            note(path)
+
+
+def is_closed(connection: sqlite3.Connection) -> bool:
+    """Whether the last process that used the journal closed it, as far as its own file tells."""
+    return ("0",) not in connection.execute("SELECT value FROM meta WHERE name = 'closed'")
+
+
+def note(path: Path) -> None:
+    """Leave the checksums of a journal that nobody will write to before `forget`.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    if path.stat().st_size > MOST_BYTES or has_log(path):
+        return
+    content = _MAGIC + _sums(path).tobytes()
+    draft = path.with_name(f"{path.name}.sums-new")
+    draft.unlink(missing_ok=True)
+    try:
+        draft.touch(mode=0o600)
+        draft.write_bytes(content + _crc(content))
+        synced(draft)
+        draft.rename(_beside(path))
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+    synced(path.parent)
+
+
+def forget(path: Path) -> None:
+    """Remove the checksums, before the first write to what they are of.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    if _beside(path).exists():
+        _beside(path).unlink()
+        synced(path.parent)
+
+
+def change(path: Path) -> Change:
+    """Return what has changed since the journal was closed, as far as that was noted.
+
+    May be asked while another process opens the journal: then nothing is known.
+    """
+    noted = _noted(path)
+    if noted is None or has_log(path):
+        return Change()
+    bits, more = {}, 0
+    for block, (before, now) in enumerate(zip_longest(noted, _sums(path))):
+        if before == now:
+            continue
+        if before is not None and now is not None and before ^ now in _bits():
+            bits[block] = _bits()[before ^ now]
+        else:
+            more += 1
+    return Change(bits, more) if _noted(path) == noted else Change()
+
+
+def turn_back(path: Path, change: Change) -> None:
+    """Turn the single bits back that have changed."""
+    with path.open("r+b") as file:
+        for block, bit in change.bits.items():
+            place = block * BLOCK + bit // 8
+            file.seek(place)
+            (byte,) = file.read(1)
+            file.seek(place)
+            file.write(bytes([byte ^ 1 << bit % 8]))
+    synced(path)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sums")
+
+
+def _noted(path: Path) -> "array[int] | None":
+    """Return the checksums that were left; None if there are none to trust."""
+    try:
+        content = _beside(path).read_bytes()
+    except OSError:
+        return None
+    content, crc = content[:-4], content[-4:]
+    if not content.startswith(_MAGIC) or crc != _crc(content):
+        return None
+    sums = array("I")
+    sums.frombytes(content.removeprefix(_MAGIC))
+    return sums
+
+
+def _sums(path: Path) -> "array[int]":
+    sums = array("I")
+    with path.open("rb") as file:
+        while chunk := file.read(BLOCK * 256):
+            blocks = (chunk[start : start + BLOCK] for start in range(0, len(chunk), BLOCK))
+            sums.extend(map(zlib.crc32, blocks))
+    return sums
+
+
+def _crc(content: bytes) -> bytes:
+    return zlib.crc32(content).to_bytes(4, "big")
+
+
+@cache
+def _bits() -> dict[int, int]:
+    """Return which bit of a block has changed, by the difference that it makes to the checksum.
+
+    No other bit makes the same one, and no two bits do.
+    """
+    block = bytearray(BLOCK)
+    none = zlib.crc32(block)
+    found = {}
+    for bit in range(BLOCK * 8):
+        block[bit // 8] = 1 << bit % 8
+        found[zlib.crc32(block) ^ none] = bit
+        block[bit // 8] = 0
+    return found

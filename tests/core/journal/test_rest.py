@@ -1,0 +1,194 @@
+"""What a journal notices that was changed, cut or robbed of its log while nobody had it open."""
+
+import random
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from core.doubles import CollectingSink, ScriptedSource, event, settings
+from levada import Batch, Partition, StateError
+from levada.journal import Journal, rest, schema
+from levada.journal.repair import repair
+from levada.journal.status import status
+from levada.setup import SinkSetup, SourceSetup
+
+EVENTS = 100
+ROUNDS = 40
+
+
+@pytest.fixture
+async def path(tmp_path: Path) -> Path:
+    """Return a journal that was closed."""
+    async with Journal(settings(tmp_path)) as journal:
+        await fill(journal)
+    return tmp_path / "state" / "state.db"
+
+
+async def fill(journal: Journal) -> None:
+    state = await journal.source(SourceSetup.of(ScriptedSource()), accept_identity_change=False)
+    sink = SinkSetup.of(CollectingSink(), name="sink")
+    await journal.cursor(sink, accept_identity_change=False)
+    batch = Batch([event(number, size=2000) for number in range(EVENTS)])
+    await state.keep(Partition("run-1"), batch)
+
+
+def flipped(whole: bytes, *bits: int) -> bytes:
+    changed = bytearray(whole)
+    for bit in bits:
+        changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def refused(path: Path, look: Callable[[], object]) -> None:
+    """Let somebody refuse the journal, and leave it as it is."""
+    before = path.read_bytes()
+    with pytest.raises(StateError, match=r"state\.db is damaged \(.*see what `levada repair`"):
+        look()
+    assert path.read_bytes() == before
+
+
+def changed(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute(statement)
+
+
+@pytest.mark.parametrize("flips", [1, 3])
+def test_flipped_bits_are_noticed_wherever_they_are_and_turned_back(
+    tmp_path: Path, path: Path, flips: int
+) -> None:
+    whole = path.read_bytes()
+    chance = random.Random(flips)  # noqa: S311  # the same bits each time
+    header, blocks = range(100), range(1, len(whole) // rest.BLOCK)
+    for number in range(ROUNDS):
+        places = [block * rest.BLOCK for block in chance.sample(blocks, flips)]
+        bits = [place * 8 + chance.randrange(rest.BLOCK * 8) for place in places]
+        if number % 2:
+            bits[0] = chance.choice(header) * 8 + chance.randrange(8)
+        path.write_bytes(flipped(whole, *bits))
+        refused(path, lambda: Journal(settings(tmp_path)))
+        refused(path, lambda: status(path.parent, max_bytes=1))
+
+        found = repair(path.parent)
+
+        assert (found.turned, found.structure) == (flips, "")
+        assert (found.damaged, found.reset) == (0, {})
+        assert path.read_bytes() == whole
+
+
+def test_sectors_that_are_lost_are_noticed(tmp_path: Path, path: Path) -> None:
+    whole = path.read_bytes()
+    for start in range(rest.BLOCK, len(whole), rest.BLOCK * 7):
+        path.write_bytes(whole[:start] + bytes(512) + whole[start + 512 :])
+        refused(path, lambda: Journal(settings(tmp_path)))
+
+        found = repair(path.parent)
+
+        assert found.structure
+        assert found.turned == 0
+        path.with_name("state.db.sums").unlink()
+        path.write_bytes(whole)
+        rest.note(path)
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.99])
+def test_a_file_that_was_cut_is_noticed(tmp_path: Path, path: Path, kept: float) -> None:
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
+
+    refused(path, lambda: Journal(settings(tmp_path)))
+
+    assert repair(path.parent).structure
+
+
+@pytest.mark.parametrize("missing", ["state.db.sums", "a byte of it", "all but its name"])
+def test_without_checksums_that_can_be_trusted_nothing_is_known(path: Path, missing: str) -> None:
+    sums = path.with_name("state.db.sums")
+    if missing == sums.name:
+        sums.unlink()
+    else:
+        sums.write_bytes(sums.read_bytes()[:-1] if missing == "a byte of it" else b"levada sums 1")
+    path.write_bytes(path.read_bytes().replace(b"run-1", b"run-2"))
+
+    assert not rest.change(path)
+
+
+async def test_what_another_program_did_with_sqlite_is_checked(
+    tmp_path: Path, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    changed(path, "UPDATE partition SET memo = '[7, 8]'")
+    async with Journal(settings(tmp_path)) as journal:
+        assert journal.last_seq == EVENTS
+    assert "was changed since Levada closed it" in caplog.text
+
+    changed(path, "UPDATE event SET raw = zeroblob(20) WHERE seq = 5")
+    refused(path, lambda: Journal(settings(tmp_path)))
+    assert repair(path.parent).damaged == 1
+
+    changed(path, "DELETE FROM event WHERE seq = 7")
+    refused(path, lambda: Journal(settings(tmp_path)))
+    assert repair(path.parent).reset == {"sink.accounts": 1}
+
+    changed(path, "PRAGMA user_version = 99")
+    with pytest.raises(StateError, match="written by a newer Levada"):
+        Journal(settings(tmp_path))
+
+
+async def test_while_it_is_open_there_are_no_checksums(tmp_path: Path, path: Path) -> None:
+    async with Journal(settings(tmp_path)):
+        assert not path.with_name("state.db.sums").exists()
+        assert status(path.parent, max_bytes=1) is not None
+
+    assert path.with_name("state.db.sums").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_copy_without_its_log_is_noticed(tmp_path: Path) -> None:
+    copy = tmp_path / "copy" / "state" / "state.db"
+    copy.parent.mkdir(parents=True, mode=0o700)
+    async with Journal(settings(tmp_path)) as journal:
+        await fill(journal)
+        shutil.copy(tmp_path / "state" / "state.db", copy)
+
+    with pytest.raises(StateError, match=r"damaged \(its log, state\.db-wal, is missing\)"):
+        Journal(settings(tmp_path / "copy"))
+
+    found = repair(copy.parent)
+
+    assert found.structure == "its log, state.db-wal, is missing"
+    async with Journal(settings(tmp_path / "copy")) as journal:
+        await fill(journal)
+
+
+async def test_a_copy_with_its_log_is_as_good_as_the_journal(tmp_path: Path) -> None:
+    copy = tmp_path / "copy" / "state"
+    async with Journal(settings(tmp_path)) as journal:
+        await fill(journal)
+        shutil.copytree(tmp_path / "state", copy)
+
+    async with Journal(settings(tmp_path / "copy")) as journal:
+        assert journal.last_seq == EVENTS
+
+
+async def test_somebody_who_reads_while_it_is_closed_does_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "state.db"
+    journal = Journal(settings(tmp_path))
+    await fill(journal)
+    with closing(schema.connect(path, readonly=True)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM meta").fetchone()
+        await journal.close()
+
+    async with Journal(settings(tmp_path)) as journal:
+        assert journal.last_seq == EVENTS
+
+
+async def test_checksums_that_cannot_be_written_do_no_harm(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        await fill(journal)
+        (tmp_path / "state" / "state.db.sums").mkdir()
+
+    (tmp_path / "state" / "state.db.sums").rmdir()
+    async with Journal(settings(tmp_path)) as journal:
+        assert journal.last_seq == EVENTS
