@@ -7,6 +7,7 @@ then cannot be ended at all; it is left behind.
 import asyncio
 import logging
 import time
+import traceback
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -157,10 +158,10 @@ class Calls:
         self._under_way[method] += 1
         try:
             yield
-        except (LevadaError, KeyboardInterrupt, GeneratorExit):
+        except (LevadaError, KeyboardInterrupt):
             raise
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            if _is_ours(error):
                 raise
             log.debug("%s failed", method, exc_info=True)
             raise self.broken(
@@ -198,7 +199,12 @@ class _Look:
             self._next = self._loop.call_later(LEAVE_S, stuck)
 
 
-def _is_cancelled() -> bool:
-    """Return whether somebody cancelled this task: a plugin may raise the exception by itself."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+def _is_ours(error: BaseException) -> bool:
+    """Return whether somebody ends this task or generator: a plugin may raise the same by itself."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    if isinstance(error, GeneratorExit):
+        *_, (raising, _) = traceback.walk_tb(error.__traceback__)
+        return raising.f_code.co_filename == __file__
+    return False

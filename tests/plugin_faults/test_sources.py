@@ -16,6 +16,7 @@ READ = "async def read(self, partition, position, ctx):\n    yield {}"
 RAISED = {
     "error": "ValueError('a secret')",
     "exit": "SystemExit(0)",
+    "generator exit": "GeneratorExit()",
     "cancelled": "asyncio.CancelledError()",
 }
 
@@ -197,6 +198,37 @@ def test_what_it_changes_after_yielding_it_changes_nothing(site: Site) -> None:
     done = site.desk.run("run", "p.toml")
 
     assert (done.returncode, sorted(site.desk.ids("out.jsonl"))) == (0, sorted(ALL))
+
+
+@pytest.mark.parametrize(
+    "ends", ["raise SystemExit(9)", "asyncio.get_running_loop().stop()"], ids=["exit", "stop"]
+)
+@pytest.mark.parametrize("command", ["run p.toml", "run p.toml --dry-run", "pull bad"])
+def test_a_task_that_it_began_does_not_end_the_loop(site: Site, command: str, ends: str) -> None:
+    site.source(
+        "bad",
+        f"""
+        async def open(self, ctx):
+            async def later():
+                {ends}
+            self.task = asyncio.create_task(later())
+
+        async def read(self, partition, position, ctx):
+            await asyncio.sleep(0.2)
+            yield Batch([event(number, partition.key) for number in range(10)], position=1)
+        """,
+    )
+    site.pipeline("[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run(*command.split())
+
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "something that a plugin began tried to end the process" in done.stderr
+    if command == "run p.toml":
+        assert sorted(site.desk.ids("out.jsonl")) == sorted(ALL)
+    else:
+        assert len(done.stdout.splitlines()) == len(ALL)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from attrs import evolve
 
-from levada.cli import logs
+from levada.cli import logs, loop
 from levada.cli.console import Console
 from levada.cli.progress import Progress
 from levada.cli.signals import Signals
@@ -50,13 +50,14 @@ def carry(
     with signals, asyncio.Runner() as runner:
         run.loop = runner.get_loop()
         try:
-            return runner.run(
+            return loop.run(
                 run.carry(
                     show=not quiet,
                     follow=follow,
                     limit=limit,
                     accept_identity_change=accept_identity_change,
-                )
+                ),
+                runner,
             )
         finally:
             signals.ending()  # what a plugin left behind must not keep the process

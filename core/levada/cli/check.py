@@ -42,13 +42,12 @@ def check_command(ctx: click.Context, file: Path, *, offline: bool, as_json: boo
 
 
 def _findings(setup: "Setup", *, offline: bool) -> "list[Finding]":
-    import asyncio
-
+    from levada.cli import loop
     from levada.cli.probes import Finding, probe
 
     parts = (count(len(setup.sources), "source"), count(len(setup.sinks), "sink"))
     config = Finding("config", ", ".join(parts))
-    return [config] if offline else [config, *asyncio.run(probe(setup))]
+    return [config] if offline else [config, *loop.run(probe(setup))]
 
 
 def _mark(finding: "Finding") -> str:

@@ -54,10 +54,8 @@ def pull_command(
     Needs no file and keeps no state: the next pull starts over. Keys come from the environment
     (`levada describe SOURCE` says which variable).
     """
-    import asyncio
-
     from levada import config
-    from levada.cli import reading
+    from levada.cli import loop, reading
     from levada.plugins import Registry
     from levada.selection import Selection
     from levada.setup import Settings, SourceSetup
@@ -68,6 +66,6 @@ def pull_command(
     setup = SourceSetup.of(config.build(cls, options))
     sink = config.build(registry.sink("stdout"), {"format": format_})
     selection = Selection(only, excluded=excluded)
-    result = asyncio.run(reading.read([setup], sink, Settings(), selection=selection, limit=limit))
+    result = loop.run(reading.read([setup], sink, Settings(), selection=selection, limit=limit))
     result.show(console_of(ctx))
     return result.code

@@ -1,6 +1,5 @@
 """Events straight from sources to standard output: no journal, no position, no folder."""
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -10,7 +9,7 @@ from typing import TypeAlias
 from attrs import define, field
 
 from levada.batch import Delivery
-from levada.cli import exit_codes, failures
+from levada.cli import exit_codes, failures, loop
 from levada.cli.console import Console
 from levada.cli.exit_codes import ExitCode
 from levada.cli.text import count, safe
@@ -63,7 +62,7 @@ def dry_run(setup: Setup, console: Console, *, limit: int | None) -> ExitCode:
         for sink in setup.sinks:
             wanted[sink.name] += sum(map(sink.selection.wants, events))
 
-    reading = asyncio.run(
+    reading = loop.run(
         read(setup.sources, stdout_sink(setup), setup.settings, limit=limit, on_events=tally)
     )
     if not reading.closed:

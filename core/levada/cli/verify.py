@@ -34,13 +34,11 @@ def verify_command(file: Path, *, since: str | None, as_json: bool) -> ExitCode:
     nothing. Names what is missing, and what the vendor does not show any more; exits with 6 if
     something is missing. May be asked while `levada run` is running.
     """
-    import asyncio
-
-    from levada.cli import setups
+    from levada.cli import loop, setups
 
     setup = setups.load(file, follow=False)
     moment = _moment(since) if since else datetime.now(UTC) - setup.settings.retention
-    verdicts = asyncio.run(_verify(setup, moment))
+    verdicts = loop.run(_verify(setup, moment))
     if as_json:
         say_json([_as_json(each) for each in verdicts])
     else:

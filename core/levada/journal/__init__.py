@@ -134,7 +134,7 @@ class Journal:
     ) -> "asyncio.Future[Any]":
         """Queue a write; what is returned resolves when it is durable.
 
-        When it fails, so do those of the same owner, *of*, that wait already.
+        When it fails, so do all that follow of the same owner, *of*.
         """
         return self._writer.submit(write, urgent=urgent, of=of)
 

@@ -34,7 +34,7 @@ class Writer:
     *urgent* ones go before all others: sinks make them, few and short, and what reads upstream
     makes many. A write is a function of the connection, and may be run again after a rollback.
     One that raises fails alone; where SQLite or the disk fails, the whole group does. With a write
-    fail all those of the same owner that wait already: they build on it.
+    fail all that follow of the same owner: they build on it.
 
     The writes run in the loop's thread: SQLite lets go of the interpreter's lock for every row,
     and a second thread would wait for it as often. Only the commit, which waits for the disk,
@@ -45,6 +45,7 @@ class Writer:
         self.rollbacks: int = 0
         """How often what writes had done was undone."""
         self._connection = connection
+        self._failed: dict[object, Exception] = {}
         self._urgent: deque[_Order] = deque()
         self._orders: deque[_Order] = deque()
         self._work: asyncio.Task[None] | None = None
@@ -55,6 +56,9 @@ class Writer:
     ) -> "asyncio.Future[T]":
         """Queue *write*, of an owner; the future gives what it returned once that is durable."""
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        if of in self._failed:
+            _fail(done, self._failed[of])
+            return done
         self._queue(urgent=urgent).append(_Order(write, urgent, of, done))
         if self._work is None or self._work.done():
             self._work = asyncio.create_task(self._commit_all())
@@ -110,8 +114,9 @@ class Writer:
             self._queue(urgent=order.urgent).appendleft(order)
 
     def _fail(self, failed: Sequence[_Order], error: Exception) -> None:
-        """Fail writes, and those of their owners that wait."""
+        """Fail writes, those of their owners that wait, and those that are yet to come."""
         owners = {order.of for order in failed} - {None}
+        self._failed |= dict.fromkeys(owners, error)
         for queue in (self._urgent, self._orders):
             failed = [*failed, *(order for order in queue if order.of in owners)]
             kept = [order for order in queue if order.of not in owners]
@@ -119,8 +124,7 @@ class Writer:
             queue.extend(kept)
         for order in failed:
             if not order.done.done():
-                order.done.set_exception(error)
-                order.done.exception()  # seen: not everybody waits for a write
+                _fail(order.done, error)
 
     def _drop_all(self) -> list[_Order]:
         """Give up everything that waits: not even a transaction can be begun."""
@@ -128,6 +132,11 @@ class Writer:
         self._urgent.clear()
         self._orders.clear()
         return orders
+
+
+def _fail(done: "asyncio.Future[Any]", error: Exception) -> None:
+    done.set_exception(error)
+    done.exception()  # seen: not everybody waits for a write
 
 
 def _is_of_one(error: Exception) -> bool:

@@ -129,6 +129,23 @@ async def test_with_a_write_fail_those_of_its_owner_that_wait(
     assert stored() == [1, 4, 5]
 
 
+@pytest.mark.parametrize("bad", [broken, fills_the_disk])
+async def test_an_owner_whose_write_has_failed_writes_nothing_more(
+    writer: Writer, stored: Callable[[], list[int]], bad: Insert
+) -> None:
+    later: list[asyncio.Future[int]] = []
+    failed = writer.submit(bad, of="a")
+    failed.add_done_callback(lambda _: later.append(writer.submit(insert(1), of="a")))
+
+    await asyncio.gather(failed, return_exceptions=True)
+    outcomes = await asyncio.gather(
+        *later, writer.submit(insert(2), of="a"), writer.submit(insert(3)), return_exceptions=True
+    )
+
+    assert [isinstance(each, Exception) for each in outcomes] == [True, True, False]
+    assert stored() == [3]
+
+
 async def test_writes_after_a_failed_group_work(
     writer: Writer, stored: Callable[[], list[int]]
 ) -> None:
