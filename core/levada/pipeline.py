@@ -171,15 +171,15 @@ class Pipeline:
         ends = [asyncio.create_task(_together([ending])) for ending in endings]
         try:
             await asyncio.wait({working, *ends}, return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                await working
         finally:
             for task in (working, *ends):
                 task.cancel()
-            await asyncio.wait((working, *ends), timeout=self._left_s(GRACE))
-            for intake in self.intakes if not working.done() else ():
+            ended, _ = await asyncio.wait((working, *ends), timeout=self._left_s(GRACE))
+            for intake in self.intakes if working not in ended else ():
                 if intake.busy:
                     log.warning("source '%s' did not end; leaving it behind", intake.setup.name)
+        for task in (each for each in (working, *ends) if each in ended and not each.cancelled()):
+            task.result()
 
     async def _read(self, intake: Intake, journal: Journal, *, follow: bool) -> None:
         """Read one source, pass after pass; its failure is its own."""

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import json
 import subprocess
 import sys
@@ -424,6 +425,24 @@ async def test_another_destination_under_the_old_name_ends_the_run(tmp_path: Pat
     assert there.got == []
 
 
+async def test_what_fails_while_a_run_is_ended_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise StateError("the journal cannot be written") from None
+
+    pipeline = Pipeline(setup(source_of(), CollectingSink(), at=tmp_path))
+
+    with pytest.raises(StateError, match="cannot be written"):
+        await pipeline._until([work()], [asyncio.sleep(0.01)])
+
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+
+
 async def test_a_damaged_event_stops_the_sink_that_it_is_for(tmp_path: Path) -> None:
     await run_of(source_of(), CollectingSink(always=Retry("503")), at=tmp_path)
     damage(tmp_path, "UPDATE event SET raw = X'7b7d' WHERE seq = 9")
@@ -442,6 +461,7 @@ def damage(folder: Path, statement: str) -> None:
     path = folder / "state" / "state.db"
     code = f"{script}.execute(sys.argv[2])"
     subprocess.run([sys.executable, "-c", code, str(path), statement], check=True)
+    path.with_name("state.db.sums").unlink()  # with it the journal would not even be opened
 
 
 async def test_a_new_sink_gets_what_the_journal_still_holds(tmp_path: Path) -> None:
