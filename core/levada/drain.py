@@ -64,7 +64,7 @@ class Drain:
         self._cursor = cursor
         self._planner = Planner(setup, cursor)
         self._ctx = _SinkContext(setup.name, setup.sink, host)
-        self._ctx.journal = cursor.journal_uuid
+        self._ctx.journal = cursor.journal_id
         self._calls = Calls(self._ctx, self._stop_with)
         self._contract = Contract(self._calls)
         self._changed = changed

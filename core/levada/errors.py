@@ -107,7 +107,11 @@ class SinkError(LevadaError):
 
 
 class StateError(LevadaError):
-    """The journal is locked, damaged, full or another pipeline's; nothing in it was changed."""
+    """The journal is in use, damaged, another pipeline's, or its disk failed (`local` is True)."""
+
+    def __init__(self, message: str, *, local: bool = False) -> None:
+        self.local = local
+        super().__init__(message)
 
 
 class Failure(LevadaError):  # noqa: N818  # a verdict, not always an error

@@ -15,7 +15,12 @@ class SinkContext(Context, Protocol):
 
     @property
     def journal(self) -> str:
-        """The UUID of the journal the events come from; sequence numbers count within it."""
+        """Names the journal the events come from; sequence numbers count within it.
+
+        Unlike that of any other journal. A sink that lost its receipt, because it went on elsewhere
+        (`--accept-identity-change`) or by damage, gets another name for it: what it wrote under the
+        old one it cannot tell from what somebody else wrote.
+        """
 
 
 @define(slots=False, kw_only=True)

@@ -71,8 +71,8 @@ class FileSink(Sink):
         return self.compress == "gzip"
 
     def identity(self) -> str:
-        """Return the absolute path."""
-        return str(self._absolute)
+        """Return the absolute path, which is the same through every link that leads there."""
+        return str(self._absolute.resolve())
 
     @property
     def _absolute(self) -> Path:

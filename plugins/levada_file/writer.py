@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 
 from attrs import define, field
 
@@ -56,7 +57,7 @@ class Writer:
         """
         with self._one_call, translated(self.layout.path):
             self.committed = mark
-            self._intent.load()
+            self._intent.load(mark)
             self._restore()
 
     def write(self, lines: Sequence[bytes]) -> Mark:
@@ -125,14 +126,29 @@ class Writer:
 
     def _start(self, number: int) -> Segment:
         path = self.layout.segment(number)
-        self._intent.declare(number)
         self._let_go()
-        if self.layout.one_file and path.exists():
-            self._segment = Segment.reopen(path, None)
-        else:
-            self._segment = Segment.create(path, mode=self.layout.mode)
-            sync_folder(self.layout.folder)
+        left_for_us = self._is_left_for_us(path)
+        self._intent.declare(number, self.committed)
+        try:
+            if left_for_us:
+                self._segment = Segment.reopen(path, None)
+            else:
+                self._segment = Segment.create(path, mode=self.layout.mode)
+        except (FileExistsError, Fatal):  # it came this very moment
+            self._intent.withdraw()
+            raise _not_ours(path) from None
+        sync_folder(self.layout.folder)
         return self._segment
+
+    def _is_left_for_us(self, path: Path) -> bool:
+        """Whether a file is there that is to be used: the one file, and empty."""
+        try:
+            size = path.lstat().st_size
+        except FileNotFoundError:
+            return False
+        if size or not self.layout.one_file:
+            raise _not_ours(path)
+        return True
 
     def _abandon(self, segment: Segment) -> Segment:
         """Leave a segment whose disk failed, as it was committed, for a new one.
@@ -163,10 +179,7 @@ class Writer:
         for path in newer:
             size = path.lstat().st_size
             if size and path not in ours:
-                raise Fatal(
-                    f"{path} holds {size} bytes that this pipeline did not write; "
-                    "move it away or point `path` elsewhere"
-                )
+                raise _not_ours(path)
         for path in ours:
             path.unlink()
         if ours:
@@ -176,3 +189,10 @@ class Writer:
         if self._segment:
             self._segment.close()
             self._segment = None
+
+
+def _not_ours(path: Path) -> Fatal:
+    return Fatal(
+        f"{path} holds {path.lstat().st_size} bytes that this sink, as it is now, "
+        "did not write; move it away or point `path` elsewhere"
+    )

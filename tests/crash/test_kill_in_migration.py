@@ -28,6 +28,7 @@ DROP INDEX partition_closed;
 DROP INDEX partition_settled;
 DROP TABLE diagnostic;
 ALTER TABLE sink DROP COLUMN due;
+ALTER TABLE sink DROP COLUMN moves;
 UPDATE event SET crc = 0;
 PRAGMA user_version = 1;
 """

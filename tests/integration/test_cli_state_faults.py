@@ -43,9 +43,9 @@ def run(desk: Desk, command: str) -> "subprocess.CompletedProcess[str]":
     return desk.run(*command.split())
 
 
-def refused(desk: Desk, command: str, *says: str) -> None:
+def refused(desk: Desk, command: str, *says: str, code: int = 6) -> None:
     done = run(desk, command)
-    assert done.returncode == 6, done.stderr
+    assert done.returncode == code, done.stderr
     for words in says:
         assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -111,12 +111,26 @@ def test_what_writes_says_that_the_disk_is_read_only(
 def test_what_writes_says_that_the_disk_is_full(desk: Desk, full: Path, command: str) -> None:
     before = sorted(state(desk).glob("*"))
 
-    refused(desk, command, "state.db cannot be opened", "the disk is full, or fails")
+    refused(desk, command, "state.db cannot be", "its disk is full, or fails", code=74)
 
     kept = {"state.db-wal", "state.db-shm"}  # SQLite's
     assert [each for each in sorted(state(desk).glob("*")) if each.name not in kept] == before
     (full / "hog").unlink()
     assert run(desk, command).returncode == 0
+
+
+@pytest.mark.parametrize("free", [0, 5000, 30_000])
+def test_a_disk_on_which_no_journal_can_be_made_is_told(desk: Desk, full: Path, free: int) -> None:
+    shutil.rmtree(state(desk))
+    (full / "hog").write_bytes(b"")
+    with pytest.raises(OSError, match="No space"):
+        (full / "hog").write_bytes(b"x" * 500_000)
+    os.truncate(full / "hog", (full / "hog").stat().st_size - free)
+
+    refused(desk, "run p.toml", str(state(desk)), code=74)
+
+    (full / "hog").unlink()
+    assert run(desk, "run p.toml").returncode == 5  # its file is there, its journal is not
 
 
 def test_a_repair_that_finds_no_room_leaves_nothing_behind(desk: Desk, full: Path) -> None:
@@ -126,7 +140,7 @@ def test_a_repair_that_finds_no_room_leaves_nothing_behind(desk: Desk, full: Pat
         file.write(bytes(4096))
     before = {each.name: each.read_bytes() for each in state(desk).iterdir()}
 
-    refused(desk, "repair p.toml", "state.db cannot be repaired", "No space left")
+    refused(desk, "repair p.toml", "state.db cannot be repaired", "No space left", code=74)
 
     del before["state.lock"]
     assert before == {name: (state(desk) / name).read_bytes() for name in before}
@@ -148,11 +162,34 @@ def test_a_journal_that_is_no_file_is_refused(desk: Desk, command: str, what: st
     refused(desk, command, f"{path} is not a file")
 
 
+def test_a_journal_that_is_a_link_to_nothing_is_not_begun_again(desk: Desk) -> None:
+    path = state(desk) / "state.db"
+    path.rename(desk.folder / "unmounted")
+    path.symlink_to(desk.folder / "volume")
+
+    refused(desk, "run p.toml", f"{path} is not there")
+
+    (desk.folder / "unmounted").rename(desk.folder / "volume")
+    assert run(desk, "run p.toml").returncode == 0
+
+
+def test_a_journal_that_is_taken_away_during_a_run_ends_it(desk: Desk) -> None:
+    process = desk.start("run", "p.toml", "--follow")
+    until(lambda: b"closed0" in (state(desk) / "state.db").read_bytes())
+    until(lambda: not (state(desk) / "state.db.sums").exists())
+    (state(desk) / "state.db").unlink()
+
+    _, said = process.communicate(timeout=20)
+
+    assert process.returncode == 6
+    assert "state.db was removed or replaced while it was in use" in said
+
+
 def test_a_log_that_was_removed_after_a_crash_is_missed(desk: Desk, sandbox: Sandbox) -> None:
     process = desk.start("run", "p.toml", "--follow")
     until((state(desk) / "state.db-wal").exists)
     until(lambda: not (state(desk) / "state.db.sums").exists())
-    until(lambda: b"closed" in (state(desk) / "state.db").read_bytes())
+    until(lambda: b"closed0" in (state(desk) / "state.db").read_bytes())
     process.kill()
     process.wait()
     (state(desk) / "state.db-wal").unlink()

@@ -4,8 +4,10 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -137,7 +139,7 @@ def test_a_journal_that_fills_the_disk_loses_nothing(site: Site, disk: Path, siz
     site.desk.run("run", "p.toml")
     site.desk.run("run", "p.toml")
 
-    assert full == [6, 6]
+    assert full == [74, 74]
     assert sorted(site.desk.ids("out.jsonl")) == MANY
     assert account(site) == {"delivered": len(MANY)}
 
@@ -296,3 +298,62 @@ def test_a_file_that_somebody_touched_stops_its_sink_alone(site: Site, damage: s
     assert "--accept-identity-change" in err
     assert (out.read_bytes() if out.exists() else None) == left
     assert account(site) == {"delivered": 20, "pending": 20}
+
+
+MOVES = [("one", "two", "one"), ("one.jsonl", "two.jsonl", "one.jsonl")]
+
+
+@pytest.mark.parametrize("places", MOVES, ids=["folder", "file"])
+def test_what_it_wrote_before_it_went_elsewhere_is_left_alone(
+    site: Site, places: tuple[str, str, str]
+) -> None:
+    site.source("numbers")
+    for place in places[:2]:
+        pipeline(site, place)
+        assert site.desk.run("run", "p.toml", "--accept-identity-change").returncode == 0
+    before = everything_in(site.desk.folder / places[0])
+    assert before
+
+    pipeline(site, places[2])
+    done = site.desk.run("run", "p.toml", "--accept-identity-change")
+
+    assert done.returncode == 5
+    assert "bytes that this sink, as it is now, did not write; move it away" in done.stderr
+    assert everything_in(site.desk.folder / places[0]) == before
+
+
+def test_what_it_wrote_before_its_receipt_was_damaged_is_left_alone(site: Site) -> None:
+    site.source("numbers")
+    pipeline(site, "out")
+    site.desk.run("run", "p.toml")
+    before = everything_in(site.desk.folder / "out")
+    state = site.desk.folder / ".levada" / "p" / "state.db"
+    with closing(sqlite3.connect(state, isolation_level=None)) as journal:
+        journal.execute("UPDATE sink SET receipt = substr(receipt, 1, 9) WHERE name = 'risky'")
+
+    repaired = site.desk.run("repair", "p.toml")
+    done = site.desk.run("run", "p.toml")
+
+    assert (repaired.returncode, done.returncode) == (0, 5)
+    assert everything_in(site.desk.folder / "out") == before
+
+
+def everything_in(place: Path) -> bytes:
+    files = sorted(place.glob("events-*")) if place.is_dir() else [place]
+    return b"".join(path.read_bytes() for path in files)
+
+
+def test_two_sinks_on_one_file_are_refused_through_links_too(site: Site) -> None:
+    site.source("numbers")
+    (site.desk.folder / "real").mkdir()
+    (site.desk.folder / "link").symlink_to("real")
+    site.pipeline(
+        "[sources.numbers]\n"
+        "[sinks.one]\nuse = 'file'\npath = 'real/x.jsonl'\n"
+        "[sinks.two]\nuse = 'file'\npath = 'link/x.jsonl'\n"
+    )
+
+    done = site.desk.run("run", "p.toml")
+
+    assert done.returncode == 2
+    assert "sinks 'one' and 'two' write to the same place" in done.stderr

@@ -60,11 +60,12 @@ def of_error(error: BaseException) -> ExitCode:
 
     if isinstance(error, errors.SourceError):
         return ExitCode.GAVE_UP if error.retryable else ExitCode.UPSTREAM
-    if isinstance(error, errors.SinkError):
-        return ExitCode.LOCAL_IO if error.local else ExitCode.SINK
+    if isinstance(error, errors.SinkError | errors.StateError) and error.local:
+        return ExitCode.LOCAL_IO
     codes: dict[type[BaseException], ExitCode] = {
         errors.ConfigError: ExitCode.USAGE,
         errors.PluginError: ExitCode.PLUGIN,
+        errors.SinkError: ExitCode.SINK,
         errors.StateError: ExitCode.STATE,
         OSError: ExitCode.LOCAL_IO,
     }

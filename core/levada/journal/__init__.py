@@ -9,15 +9,14 @@ journal was like when it was closed.
 
 import asyncio
 import logging
-import sqlite3
+import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-from levada.errors import StateError
 from levada.event import Event, Origin
 from levada.host import Finding
 from levada.journal import diagnostics, rest, schema
@@ -30,6 +29,7 @@ from levada.journal.rows import COLUMNS, damaged_event, event_of
 from levada.journal.sinks import Cursor
 from levada.journal.sources import SourceState
 from levada.journal.tail import Tail
+from levada.journal.trouble import DamagedError, told
 from levada.journal.writer import Write, Writer
 from levada.setup import Settings, SinkSetup, SourceSetup
 
@@ -58,26 +58,29 @@ class Journal:
         self.uuid: str
         """Unlike that of any other journal."""
         self._bytes: int  # of the events it holds, and of those on their way to it
+        self._path = settings.state / FILE
         with ExitStack() as stack:
-            folder = settings.state
-            prepare(folder)
-            stack.enter_context(locked(folder / "state.lock"))
-            path = folder / FILE
-            settle(path)
-            if not path.exists():
-                schema.create(path)
-            unclean = has_log(path)
-            self._reader = schema.connect(path)
-            stack.callback(self._reader.close)
-            schema.check_whole(self._reader, path, unclean=unclean)
-            self._reader.execute("PRAGMA query_only = ON")
-            writing = schema.connect(path)
-            stack.callback(writing.close)
-            self.uuid, self._bytes = self._meta(path)
-            rest.begin(writing)
-            stack.callback(rest.end, writing, path)
-            self._writer = Writer(writing)
+            prepare(settings.state)
+            stack.enter_context(locked(settings.state))
+            with told(self._path, "opened"):
+                self._open(self._path, stack)
             self._closing = stack.pop_all()
+
+    def _open(self, path: Path, stack: ExitStack) -> None:
+        settle(path)
+        if not os.path.lexists(path):
+            schema.create(path)
+        unclean = has_log(path)
+        self._reader = schema.connect(path)
+        stack.callback(self._reader.close)
+        schema.check_whole(self._reader, path, unclean=unclean)
+        self._reader.execute("PRAGMA query_only = ON")
+        writing = schema.connect(path)
+        stack.callback(writing.close)
+        self.uuid, self._bytes = self._meta(path)
+        rest.begin(writing)
+        stack.callback(rest.end, writing, path)
+        self._writer = Writer(writing, path)
 
     def _meta(self, path: Path) -> tuple[str, int]:
         """Return the journal's UUID and how many bytes its events take."""
@@ -85,7 +88,7 @@ class Journal:
         try:
             return str(meta["journal"]), int(meta["bytes"])
         except (KeyError, ValueError) as error:
-            raise schema.DamagedError(path, "it does not say how large it is") from error
+            raise DamagedError(path, "it does not say how large it is") from error
 
     async def __aenter__(self) -> Self:
         return self
@@ -119,15 +122,8 @@ class Journal:
 
     def read(self, query: str, *values: object) -> list[Any]:
         """Run a query on what is committed."""
-        with self._reading():
+        with told(self._path, "read"):
             return self._reader.execute(query, values).fetchall()
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StateError(f"{self.settings.state / FILE} cannot be read: {error}") from error
 
     def write(
         self, write: Write[Any], *, urgent: bool = False, of: object = None
@@ -171,7 +167,7 @@ class Journal:
 
     def _stored_after(self, seq: int, limit: int) -> Iterator[Event]:
         query = f"SELECT {COLUMNS} FROM event WHERE seq > ? ORDER BY seq LIMIT ?"
-        with self._reading():
+        with told(self._path, "read"):
             yield from map(self._event, self._reader.execute(query, (seq, limit)))
 
     def events_between(self, first: int, last: int) -> list[Event]:

@@ -15,6 +15,7 @@ from levada.errors import StateError
 from levada.event import Event
 from levada.journal import schema
 from levada.journal.rows import room_of, row_of
+from levada.journal.trouble import told
 from levada.secret import scrub_known
 
 FILE = "state.db"
@@ -80,11 +81,8 @@ def letters(folder: Path, choice: Choice) -> list[DeadLetter]:
     path = folder / FILE
     if not path.exists():
         return []
-    with closing(schema.connect(path, readonly=True)) as connection:
-        try:
-            return chosen(connection, choice)
-        except sqlite3.Error as error:
-            raise StateError(f"{path} cannot be read: {error}") from error
+    with told(path, "read"), closing(schema.connect(path, readonly=True)) as connection:
+        return chosen(connection, choice)
 
 
 def chosen(connection: sqlite3.Connection, choice: Choice) -> list[DeadLetter]:

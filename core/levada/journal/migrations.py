@@ -36,6 +36,7 @@ STEPS: Final[Mapping[int, str]] = {
         UPDATE event SET crc = checksum(id, type, time, subject, kind, raw);
     """,
     2: "ALTER TABLE sink ADD COLUMN due REAL;",
+    3: "ALTER TABLE sink ADD COLUMN moves INTEGER NOT NULL DEFAULT 0;",
 }
 """What leads from each version to the next one."""
 

@@ -12,6 +12,7 @@ from levada._json import Json
 from levada.errors import StateError
 from levada.journal import FILE, schema
 from levada.journal.rows import stored
+from levada.journal.trouble import told
 
 
 @frozen
@@ -94,12 +95,7 @@ def recorded(folder: Path, source: str) -> Iterator[Record]:
     path = folder / FILE
     if not path.exists():
         raise StateError(f"there is no journal in {folder}; `levada run` makes it")
-    with closing(schema.connect(path, readonly=True)) as connection:
-        try:
-            connection.execute("BEGIN")
-            connection.execute(
-                "SELECT 1 FROM meta"
-            ).fetchone()  # the moment is that of a first read
-            yield Record(connection, source)
-        except sqlite3.Error as error:
-            raise StateError(f"{path} cannot be read: {error}") from error
+    with told(path, "read"), closing(schema.connect(path, readonly=True)) as connection:
+        connection.execute("BEGIN")
+        connection.execute("SELECT 1 FROM meta").fetchone()  # the moment is that of a first read
+        yield Record(connection, source)

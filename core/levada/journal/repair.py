@@ -20,6 +20,7 @@ from levada.journal.files import log_of, put_in_place, removed, settle, synced
 from levada.journal.folder import check
 from levada.journal.lock import locked
 from levada.journal.rows import ranges
+from levada.journal.trouble import DamagedError, told
 from levada.page import parse_time
 
 log: logging.Logger = logging.getLogger("levada.journal")
@@ -63,15 +64,12 @@ def repair(folder: Path) -> Repair:
     if not path.exists():
         raise StateError(f"there is no journal in {folder}; there is nothing to repair")
     check(folder)
-    with locked(folder / "state.lock"):
+    with locked(folder):
         schema.check_is_file(path)
         settle(path)
         found = Repair()
-        try:
+        with told(path, "repaired"):
             _repair(path, found)
-        except (OSError, sqlite3.Error) as error:
-            why = f"{path} cannot be repaired: {error}; it takes as much room again, twice"
-            raise StateError(why) from error
         with suppress(OSError):  # it is mended all the same
             rest.note(path)
         return found
@@ -82,7 +80,7 @@ def _repair(path: Path, found: Repair) -> None:
     try:
         _check(path)
         _mend_in_place(path, found)
-    except schema.DamagedError as error:
+    except DamagedError as error:
         found.structure = error.what
         copy = found.copy or _copy(path)
         try:
@@ -110,17 +108,17 @@ def _turn_back(path: Path, found: Repair) -> None:
 def _check(path: Path) -> None:
     """Look whether the file is whole as SQLite sees it."""
     has_its_log = log_of(path).exists()
-    with schema.damage_told(path), closing(schema.connect(path, readonly=True)) as connection:
+    with told(path, "repaired"), closing(schema.connect(path, readonly=True)) as connection:
         if not has_its_log:
             schema.check_closed(connection, path)
         ((found,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
     if found != "ok":
-        raise schema.DamagedError(path, str(found))
+        raise DamagedError(path, str(found))
 
 
 def _mend_in_place(path: Path, found: Repair) -> None:
     """Mend what is wrong in a journal that SQLite can read."""
-    with schema.damage_told(path), closing(schema.connect(path)) as connection:
+    with told(path, "repaired"), closing(schema.connect(path)) as connection:
         connection.text_factory = _text
         if any(values.broken_events(connection)) or values.broken(connection):
             found.copy = found.copy or _copy(path)
@@ -184,6 +182,8 @@ def _copy_all(work: Path, draft: Path, path: Path, found: Repair) -> None:
             cut = _copy_rows(old, new, table)
             if cut:
                 found.lost[table] = cut
+        if "sink" in found.lost:
+            values.forget_name(new)
         new.execute("COMMIT")
         _mend(new, found)
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -3,8 +3,8 @@
 import logging
 import sqlite3
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,11 +13,12 @@ from levada.errors import StateError
 from levada.journal import rest, values
 from levada.journal.files import has_log, log_of, synced
 from levada.journal.migrations import migrate
+from levada.journal.trouble import DamagedError, told
 
 log: logging.Logger = logging.getLogger("levada.journal")
 
 APPLICATION_ID = 0x4C565644  # "LVVD"
-VERSION = 3
+VERSION = 4
 
 ALWAYS_CHECKED_BYTES = 64 * 1024 * 1024
 CHECKED_BYTES = 256 * 1024 * 1024
@@ -103,6 +104,7 @@ CREATE TABLE event (
 );
 
 -- `due` is when the whole sink may be tried again, for what its destination asked, in Unix seconds.
+-- `moves` is how often it has lost its receipt, because it went on elsewhere or by damage.
 CREATE TABLE sink (
     name TEXT PRIMARY KEY,
     connector TEXT NOT NULL,
@@ -116,7 +118,8 @@ CREATE TABLE sink (
     dead INTEGER NOT NULL DEFAULT 0,
     dropped INTEGER NOT NULL DEFAULT 0,
     filtered INTEGER NOT NULL DEFAULT 0,
-    due REAL
+    due REAL,
+    moves INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 
 CREATE TABLE delivery (
@@ -165,17 +168,6 @@ CREATE TABLE diagnostic (
 """
 
 
-class DamagedError(StateError):
-    """A journal that SQLite finds fault with, or whose tables are not a journal's."""
-
-    def __init__(self, path: Path, what: str) -> None:
-        self.what: str = " ".join(what.split())
-        super().__init__(
-            f"{path} is damaged ({self.what}); nothing was changed."
-            " Restore a copy of the state folder, or see what `levada repair` can do"
-        )
-
-
 def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     """Open an existing journal and check that it is one.
 
@@ -184,18 +176,13 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
             it was closed, or, unless *readonly*, its log is missing.
         StateError: not a journal, empty, or written by another version of Levada.
     """
-    try:
-        check_is_file(path)
+    check_is_file(path)
+    with told(path, "opened"):
         change = rest.change(path)
         if change.bits and not change.more:
             what = f"bits of it have changed since it was closed: {len(change.bits)}"
             raise DamagedError(path, what)
-        with damage_told(path):
-            return _connected(path, readonly=readonly, changed=bool(change))
-    except OSError as error:
-        raise StateError(f"{path} cannot be opened: {error.strerror}") from error
-    except sqlite3.Error as error:
-        raise StateError(f"{path} cannot be opened: {error}; {_remedy(error, path)}") from error
+        return _connected(path, readonly=readonly, changed=bool(change))
 
 
 def _connected(path: Path, *, readonly: bool, changed: bool) -> sqlite3.Connection:
@@ -230,40 +217,6 @@ def check_is_file(path: Path) -> None:
     if not path.is_file():
         what = "is not a file" if path.exists() else "is not there"
         raise StateError(f"{path} {what}; move it away, or restore a copy")
-
-
-def _remedy(error: sqlite3.Error, path: Path) -> str:
-    """Say what can be done about an error that damage is not the cause of."""
-    match _code(error):
-        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
-            return f"SQLite has to write to {path.parent}, also to read a journal that is in use"
-        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_FULL:
-            return "the disk is full, or fails"
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return "another program has locked it"
-        case _:
-            return "move it away, or restore a copy"
-
-
-def _code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-
-
-@contextmanager
-def damage_told(path: Path) -> Iterator[None]:
-    """Tell damage from other failures.
-
-    Raises:
-        DamagedError: the content of the file is the cause: not its name, its disk or who has it.
-    """
-    try:
-        yield
-    except UnicodeDecodeError as error:  # of a message that quotes what is in the file
-        raise DamagedError(path, "what defines its tables cannot be read") from error
-    except sqlite3.Error as error:
-        if _code(error) not in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT}:
-            raise
-        raise DamagedError(path, str(error)) from error
 
 
 def check_whole(connection: sqlite3.Connection, path: Path, *, unclean: bool) -> None:
@@ -318,6 +271,11 @@ def create(path: Path) -> None:
     left = log_of(path)
     if left.exists():  # SQLite would take it for the new file's and replay it
         raise StateError(f"{path} is missing, but {left.name} is there; restore it, or remove both")
+    with told(path, "made"):
+        _create(path)
+
+
+def _create(path: Path) -> None:
     draft = path.with_suffix(".new")
     draft.unlink(missing_ok=True)
     draft.touch(mode=0o600)  # the files that SQLite puts beside it get the same mode

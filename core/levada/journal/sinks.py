@@ -35,6 +35,7 @@ class Cursor:
         self.disabled: str | None = None
         self.due: float = 0.0
         """When the destination may be asked again, in Unix seconds, as it said itself; 0: now."""
+        self._moves = 0
 
     async def register(self, *, accept_identity_change: bool = False) -> None:
         """Enter the sink into the journal, a new one before the oldest event that is still there.
@@ -61,13 +62,14 @@ class Cursor:
         self._load()
 
     @property
-    def journal_uuid(self) -> str:
-        """The UUID of the journal that `seq` counts in."""
-        return self._journal.uuid
+    def journal_id(self) -> str:
+        """The journal that `seq` counts in, as this sink knows it: by another name after a move."""
+        return f"{self._journal.uuid}.{self._moves}" if self._moves else self._journal.uuid
 
     def _load(self) -> None:
-        ((self.seq, receipt, state, reason, due),) = self._journal.read(
-            "SELECT seq, receipt, state, reason, due FROM sink WHERE name = ?", self._setup.name
+        ((self.seq, receipt, state, reason, due, self._moves),) = self._journal.read(
+            "SELECT seq, receipt, state, reason, due, moves FROM sink WHERE name = ?",
+            self._setup.name,
         )
         self.due = due or 0.0
         self.receipt = stored(receipt)
@@ -274,7 +276,8 @@ def _move(connection: sqlite3.Connection, name: str, connector: str, identity: s
     """Go on elsewhere: the place in the journal stays, what the old destination said does not."""
     connection.execute("UPDATE delivery SET due = NULL WHERE sink = ?", (name,))
     connection.execute(
-        "UPDATE sink SET connector = ?, identity = ?, receipt = NULL, due = NULL WHERE name = ?",
+        "UPDATE sink SET connector = ?, identity = ?, receipt = NULL, due = NULL, moves = moves + 1"
+        " WHERE name = ?",
         (connector, identity, name),
     )
 

@@ -14,6 +14,7 @@ from levada.errors import StateError
 from levada.journal import FILE, schema
 from levada.journal.pruning import usable
 from levada.journal.rows import stored
+from levada.journal.trouble import told
 
 if TYPE_CHECKING:
     from levada.journal import Journal
@@ -124,12 +125,9 @@ def status(folder: Path, *, max_bytes: int) -> JournalStatus | None:
     path = folder / FILE
     if not path.exists():
         return None
-    with closing(schema.connect(path, readonly=True)) as connection:
-        try:
-            connection.execute("BEGIN")  # one snapshot for all that follows
-            return _journal(connection, path, max_bytes)
-        except sqlite3.Error as error:
-            raise StateError(f"{path} cannot be read: {error}") from error
+    with told(path, "read"), closing(schema.connect(path, readonly=True)) as connection:
+        connection.execute("BEGIN")  # one snapshot for all that follows
+        return _journal(connection, path, max_bytes)
 
 
 async def enable(journal: "Journal", sink: str) -> bool:

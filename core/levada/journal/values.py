@@ -129,7 +129,7 @@ RULES: Final = (
     *_rules("sink", "words", "reason?", "NULL"),
     *_rules("sink", "json", "receipt?", "NULL"),
     *_rules("sink", "moment", "due?", "NULL"),
-    *_rules("sink", "number", "since delivered dead dropped filtered", "0"),
+    *_rules("sink", "number", "since delivered dead dropped filtered moves", "0"),
     *_rules("sink", "number", "seq", _PLANNED),
     *_rules("dead", "words", "event", "'damaged-' || id"),
     *_rules("dead", "words", "sink connector account partition reason", "''"),
@@ -180,6 +180,9 @@ def mend(connection: sqlite3.Connection) -> None:
     """Set what cannot be read to something that can, within the transaction that is open."""
     _add_checks(connection)
     _guess_deliveries(connection)
+    sinks = _one(connection, "SELECT count(*) FROM sink")
+    (lost,) = (rule for rule in RULES if rule.name == "sink.receipt")
+    connection.execute(f"UPDATE sink SET moves = moves + 1 WHERE {lost.where}")
     for rule in RULES:
         if rule.instead is None:
             connection.execute(f"DELETE FROM {rule.table} WHERE {rule.where}")
@@ -188,6 +191,8 @@ def mend(connection: sqlite3.Connection) -> None:
                 f"UPDATE {rule.table} SET {rule.column} = {rule.instead} WHERE {rule.where}"
             )
     connection.execute("DELETE FROM seen WHERE partition NOT IN (SELECT id FROM partition)")
+    if _one(connection, "SELECT count(*) FROM sink") < sinks:
+        forget_name(connection)
     _name_journal(connection)
     _place_sinks(connection, _count_on(connection))
 
@@ -224,6 +229,11 @@ def _guess_deliveries(connection: sqlite3.Connection) -> None:
             connection.execute(
                 "UPDATE delivery SET members = ? WHERE id = ?", (f"[[{first},{last}]]", row)
             )
+
+
+def forget_name(connection: sqlite3.Connection) -> None:
+    """Have the journal take another name, as a sink is lost: one that comes must not pass for it."""
+    connection.execute("DELETE FROM meta WHERE name = 'journal'")
 
 
 def _name_journal(connection: sqlite3.Connection) -> None:

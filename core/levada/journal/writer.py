@@ -6,11 +6,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 from attrs import frozen
 
 from levada.errors import StateError
+from levada.journal.trouble import trouble
 
 T = TypeVar("T")
 Write = Callable[[sqlite3.Connection], T]
@@ -41,10 +43,12 @@ class Writer:
     runs in a thread of its own.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.rollbacks: int = 0
         """How often what writes had done was undone."""
         self._connection = connection
+        self._path = path
+        self._file = _identity(path)
         self._failed: dict[object, Exception] = {}
         self._urgent: deque[_Order] = deque()
         self._orders: deque[_Order] = deque()
@@ -84,7 +88,7 @@ class Writer:
                 if _is_of_one(error):
                     self._put_back(group[:-1])
                     group = group[-1:]
-                self._fail(group or self._drop_all(), _translated(error))
+                self._fail(group or self._drop_all(), self._translated(error))
             else:
                 for order, result in zip(group, results, strict=True):
                     if not order.done.done():
@@ -92,6 +96,8 @@ class Writer:
 
     def _run(self, group: list[_Order]) -> list[Any]:
         """Run what is queued, for a while; *group* tells what was run even if it raises."""
+        if _identity(self._path) != self._file:
+            raise StateError(f"{self._path} was removed or replaced while it was in use")
         self._connection.execute("BEGIN IMMEDIATE")
         results: list[Any] = []
         until = time.monotonic() + GROUP_S
@@ -126,6 +132,13 @@ class Writer:
             if not order.done.done():
                 _fail(order.done, error)
 
+    def _translated(self, error: Exception) -> Exception:
+        if isinstance(error, sqlite3.Error):
+            failure = trouble(error, self._path, "written")
+            failure.__cause__ = error
+            return failure
+        return error
+
     def _drop_all(self) -> list[_Order]:
         """Give up everything that waits: not even a transaction can be begun."""
         orders = [*self._urgent, *self._orders]
@@ -146,9 +159,10 @@ def _is_of_one(error: Exception) -> bool:
     return isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError)
 
 
-def _translated(error: Exception) -> Exception:
-    if isinstance(error, sqlite3.Error):
-        failure = StateError(f"the journal cannot be written: {error}; nothing was lost")
-        failure.__cause__ = error
-        return failure
-    return error
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells the file at *path* from every other; None: there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

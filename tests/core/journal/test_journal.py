@@ -347,6 +347,7 @@ async def test_a_group_that_failed_leaves_nothing_for_sinks(tmp_path: Path) -> N
         lost = state.keep(RUN, Batch(events(3, 4)))
         broken = journal.write(lambda connection: connection.execute("INSERT INTO nothing"))
         await asyncio.gather(lost, broken, return_exceptions=True)
+        state, _ = await opened(journal)  # that one keeps nothing more
         await state.keep(RUN, Batch(events(5, 6)))
 
         found = archive.next_events(100, MIB)

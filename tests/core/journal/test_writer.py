@@ -17,7 +17,7 @@ Insert = Callable[[sqlite3.Connection], int]
 async def writer(tmp_path: Path) -> AsyncIterator[Writer]:
     connection = sqlite3.connect(tmp_path / "db", isolation_level=None, check_same_thread=False)
     connection.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (n INTEGER UNIQUE);")
-    writer = Writer(connection)
+    writer = Writer(connection, tmp_path / "db")
     yield writer
     await writer.close()
     connection.close()
@@ -160,7 +160,7 @@ async def test_writes_after_a_failed_group_work(
 async def test_what_sqlite_refuses_is_an_error_of_the_state(writer: Writer) -> None:
     await writer.submit(insert(1))
 
-    with pytest.raises(StateError, match=r"cannot be written: UNIQUE .* nothing was lost"):
+    with pytest.raises(StateError, match=r"/db cannot be written: UNIQUE"):
         await writer.submit(insert(1))
 
 
@@ -198,5 +198,15 @@ async def test_a_journal_that_cannot_begin_fails_all_that_waits(
 
         other.execute("ROLLBACK")
     assert [str(outcome) for outcome in outcomes] == 2 * [
-        "the journal cannot be written: database is locked; nothing was lost"
+        f"{tmp_path}/db cannot be written: database is locked; another program has locked it"
     ]
+
+
+async def test_a_journal_that_was_taken_away_is_not_written_to(
+    writer: Writer, tmp_path: Path
+) -> None:
+    await writer.submit(insert(1))
+    (tmp_path / "db").rename(tmp_path / "elsewhere")
+
+    with pytest.raises(StateError, match="db was removed or replaced while it was in use"):
+        await writer.submit(insert(2))

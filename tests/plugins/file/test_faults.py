@@ -125,7 +125,9 @@ async def test_data_without_a_receipt_is_somebody_else_s(
         place /= "events-000004.jsonl"
     place.write_bytes(b'{"precious":1}\n')
 
-    with pytest.raises(Fatal, match="holds 15 bytes that this pipeline did not write; move it"):
+    with pytest.raises(
+        Fatal, match="holds 15 bytes that this sink, as it is now, did not write; move it"
+    ):
         await resumed(None, name=name)
 
     assert place.read_bytes() == b'{"precious":1}\n'
@@ -139,7 +141,7 @@ async def test_a_leftover_of_another_journal_or_sink_is_left_alone(
     await crashed.write(delivery(1, 3), ctx)
     setattr(ctx, field, "another")
 
-    with pytest.raises(Fatal, match="this pipeline did not write"):
+    with pytest.raises(Fatal, match="did not write; move it"):
         await resumed(None, name=NAME)
 
     assert size(file) > 0
@@ -152,8 +154,65 @@ async def test_committed_data_is_left_alone_when_the_receipt_is_lost(
     for seq in (1, 2):
         await sink.write(delivery(seq, seq), ctx)
 
-    with pytest.raises(Fatal, match="this pipeline did not write"):
+    with pytest.raises(Fatal, match="did not write; move it"):
         await resumed(None, name=NAME)
+
+
+@pytest.mark.parametrize("name", [NAME, "archive"])
+async def test_what_was_committed_is_left_alone_with_an_older_receipt_or_none(
+    name: str, resumed: Resumed, delivery: DeliveryOf, ctx: Context, tmp_path: Path
+) -> None:
+    first = await resumed(name=name, rotate_bytes=1)
+    old = await first.write(delivery(1, 1), ctx)
+    new = await first.write(delivery(2, 2), ctx)
+    ended = await resumed(new, name=name, rotate_bytes=1)
+    newest = await ended.write(delivery(3, 3), ctx)
+    before = kept(tmp_path)
+    if name == "archive":
+        assert newest["segment"] == "events-000003.jsonl"
+
+        with pytest.raises(Fatal, match="did not write; move it"):
+            await resumed(old, name=name, rotate_bytes=1)
+
+    ctx.journal = f"{ctx.journal}.1"  # the sink went elsewhere and came back
+    with pytest.raises(Fatal, match="did not write; move it"):
+        await resumed(None, name=name)
+    assert kept(tmp_path) == before
+
+
+@pytest.mark.parametrize("theirs", [b"", b"precious\n"])
+async def test_what_comes_into_the_way_of_a_segment_is_left_alone(
+    theirs: bytes, resumed: Resumed, delivery: DeliveryOf, ctx: Context, tmp_path: Path
+) -> None:
+    sink = await resumed(rotate_bytes=1)
+    await sink.write(delivery(1, 1), ctx)
+    place = tmp_path / "archive" / "events-000002.jsonl"
+    put(place, theirs)
+
+    for _ in range(2):
+        with pytest.raises(Fatal, match=rf"{place} .*did not write; move it away"):
+            await sink.write(delivery(2, 2), ctx)
+
+    assert content(place) == theirs
+
+
+async def test_what_comes_into_the_way_of_the_one_file_is_left_alone(
+    resumed: Resumed, delivery: DeliveryOf, ctx: Context, file: Path
+) -> None:
+    sink = await resumed(name=NAME)
+    put(file, b"precious\n")
+
+    for _ in range(2):
+        with pytest.raises(Fatal, match=rf"{file} .*did not write; move it away"):
+            await sink.write(delivery(1, 1), ctx)
+
+    assert content(file) == b"precious\n"
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    """Return all files below a folder that are for readers."""
+    found = (path for path in folder.rglob("*.jsonl") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
 async def test_a_second_writer_is_noticed(

@@ -152,7 +152,7 @@ async def test_a_segment_newer_than_an_old_receipt_is_left_alone(
         await sink.write(delivery(seq, seq), ctx)
     before = segments(tmp_path / "archive")
 
-    with pytest.raises(Fatal, match=r"events-00000\d\.jsonl holds \d+ bytes that this pipeline"):
+    with pytest.raises(Fatal, match=r"events-00000\d\.jsonl holds \d+ bytes that this sink"):
         await resumed(old, rotate_bytes=1)
 
     assert segments(tmp_path / "archive") == before
@@ -227,6 +227,14 @@ async def test_an_empty_file_left_for_us_is_used(
     await sink.write(delivery(1, 1), ctx)
 
     assert numbers(tmp_path / "events.jsonl") == [1]
+
+
+def test_identity_is_the_same_through_every_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+
+    linked = FileSink(path=tmp_path / "link" / "events.jsonl")
+
+    assert linked.identity() == FileSink(path=tmp_path / "events.jsonl").identity()
 
 
 def test_identity_is_the_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
