@@ -119,7 +119,11 @@ class HostContext:
         ca_file: str | None = None,
         client_cert: str | None = None,
     ) -> HttpClient:
-        """Return a client for *base_url*, within the source's rate budget if it is a source's."""
+        """Return a client for *base_url*, within the source's rate budget if it is a source's.
+
+        Sources with one key share its budget. A sink shares nothing: one whose receiver is busy
+        holds no other back.
+        """
         source = self.connector if isinstance(self.connector, Source) else None
         client: HttpClient = self.host.http().client(
             base_url,
@@ -129,6 +133,7 @@ class HostContext:
             timeout_s=timeout_s,
             ca_file=ca_file,
             client_cert=client_cert,
+            owner="" if source else self.name,
         )
         if client not in self.clients:
             self.clients.append(client)

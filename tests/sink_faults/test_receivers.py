@@ -121,6 +121,48 @@ def test_one_that_asked_for_time_is_asked_again_once_it_is_enabled(site: Site) -
         assert goes_on_beside(site, 0) == {"delivered": len(ALL)}
 
 
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (429, {"Retry-After": "3600"}),
+        (204, {"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "1"}),
+    ],
+    ids=["429", "rate limit"],
+)
+def test_one_that_is_busy_holds_back_no_neighbour_at_the_same_host(
+    site: Site, status: int, headers: dict[str, str]
+) -> None:
+    def answer(delivery: Any) -> tuple[int, dict[str, str], float]:
+        return (status, headers, 0.0) if delivery.path == "/busy" else (204, {}, 0.0)
+
+    site.source("numbers", TWENTY_RUNS)
+    with Receiver.in_thread(answers=answer) as receiver:
+        site.pipeline(
+            "[sources.numbers]\n"
+            f"[sinks.busy]\nuse = 'webhook'\nurl = '{receiver.url}/busy'\n"
+            f"[sinks.free]\nuse = 'webhook'\nurl = '{receiver.url}/free'\n"
+        )
+        process = site.desk.start("run", "p.toml", "--follow")
+        until(lambda: sum(each.path == "/free" for each in receiver.deliveries) == len(ALL))
+        process.terminate()
+        process.communicate(timeout=5)
+
+    assert account(site, "free") == {"delivered": len(ALL)}
+
+
+def test_one_that_never_comes_to_its_answer_does_not_hold_up_the_others(site: Site) -> None:
+    def answer(sock: Any) -> None:
+        sock.recv(65536)
+        while True:
+            sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+
+    site.source("numbers", TWENTY_RUNS)
+    with raw_server(answer) as port:
+        pipeline(site, f"http://127.0.0.1:{port}/")
+
+        assert goes_on_beside(site, 75, said="interim", within_s=10) == {"pending": len(ALL)}
+
+
 def test_one_that_is_gone_is_switched_off(site: Site) -> None:
     with Receiver.in_thread(answers=lambda _: (410, {}, 0.0)) as receiver:
         pipeline(site, receiver.url)

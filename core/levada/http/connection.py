@@ -24,13 +24,22 @@ from levada.http.network import NotPublic
 HEAD_BYTES = 64 * 1024
 """Longest status line and headers to take."""
 
+MOST_INTERIM = 20
+"""Answers of 1xx to take before the real one."""
+
+AT_ONCE = 64
+"""Parts of an answer to take before others get their turn: a chunk may be a single byte."""
+
 
 class Closed(Exception):  # noqa: N818  # never leaves levada.http
     """The other side closed the connection before its answer was complete."""
 
 
 class NotHttp(Exception):  # noqa: N818  # never leaves levada.http
-    """The other side sent something that is not HTTP, or too many headers."""
+    """The other side sent something that is not HTTP, or more of it than makes sense."""
+
+    def __init__(self, reason: str = "answered with something that is not HTTP") -> None:
+        super().__init__(reason)
 
 
 class Connection(httpx.AsyncBaseTransport):
@@ -43,6 +52,7 @@ class Connection(httpx.AsyncBaseTransport):
         self._socket = stream
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
         self.answering: bool = False
+        self._parts = 0
 
     @classmethod
     async def open(
@@ -77,9 +87,12 @@ class Connection(httpx.AsyncBaseTransport):
         """
         self.answering = False
         await self._send(request)
-        event = await self.receive()
-        while isinstance(event, h11.InformationalResponse):
+        for _ in range(MOST_INTERIM):
             event = await self.receive()
+            if not isinstance(event, h11.InformationalResponse):
+                break
+        else:
+            raise NotHttp("sent too many interim answers (1xx)")
         if not isinstance(event, h11.Response):
             raise NotHttp
         self.answering = True
@@ -108,6 +121,9 @@ class Connection(httpx.AsyncBaseTransport):
         try:
             while (event := self._h11.next_event()) is h11.NEED_DATA:
                 self._h11.receive_data(await self._socket.read())
+            self._parts += 1
+            if self._parts % AT_ONCE == 0:
+                await asyncio.sleep(0)
         except (h11.RemoteProtocolError, ValueError):  # ValueError: a length of 5,000 digits
             raise (Closed if self._socket.is_over else NotHttp) from None
         return event
@@ -199,7 +215,7 @@ def in_words(error: Exception) -> str:  # noqa: PLR0911  # one for each of them
         case NotPublic():
             return "leads to an address that is not public"
         case NotHttp():
-            return "answered with something that is not HTTP"
+            return str(error)
         case socket.gaierror() | UnicodeError():
             return "name not found"
         case ConnectionResetError() | BrokenPipeError() | Closed():

@@ -53,7 +53,7 @@ class Http:
         self._public_only = network == "public-only"
         self._clock = clock or Clock()
         self._clients: dict[tuple[Any, ...], Client] = {}
-        self._budgets: dict[tuple[str, str], Budget] = {}
+        self._budgets: dict[tuple[str, str, str], Budget] = {}
         self._tls = cache(_tls)  # 47 ms each
 
     def client(
@@ -67,6 +67,7 @@ class Http:
         ca_file: str | None = None,
         client_cert: str | None = None,
         slots: int | None = None,
+        owner: str = "",
     ) -> Client:
         """Return the client for these arguments; the same one each time.
 
@@ -79,12 +80,13 @@ class Http:
             ca_file: Certificates to trust instead of the system's, PEM.
             client_cert: Our own certificate and its key in one file, PEM.
             slots: How many requests may be under way at once.
+            owner: Whose client it is, where it shares with nobody; "" with all who have no owner.
 
         Raises:
             ConfigError: the URL, one of the files or a number cannot be used.
         """
         who = (auth.header, id(auth.secret)) if auth else None
-        key = (base_url, who, share, limit, timeout_s, ca_file, client_cert, slots)
+        key = (base_url, who, share, limit, timeout_s, ca_file, client_cert, slots, owner)
         if key not in self._clients:
             _check(share, limit)
             address = Address.parse(base_url)
@@ -100,7 +102,7 @@ class Http:
                     inspect=refuse_private if self._public_only else None,
                 ),
                 clock=self._clock,
-                budget_of=partial(self._budget, address.origin, share, limit),
+                budget_of=partial(self._budget, (address.origin, owner), share, limit),
             )
             _warn_about(address, auth)
         return self._clients[key]
@@ -110,11 +112,13 @@ class Http:
         for client in self._clients.values():
             await client.slots.aclose()
 
-    def _budget(self, origin: str, share: float, limit: int | None, key: str) -> Budget:
-        budget = self._budgets.get((origin, key))
+    def _budget(
+        self, place: tuple[str, str], share: float, limit: int | None, key: str
+    ) -> Budget:
+        budget = self._budgets.get((*place, key))
         if budget is None:
             budget = Budget(share=share, limit=limit, clock=self._clock)
-            self._budgets[origin, key] = budget
+            self._budgets[*place, key] = budget
         budget.tighten(share=share, limit=limit)
         return budget
 

@@ -110,7 +110,7 @@ async def test_what_sqlite_cannot_do_fails_the_whole_group(
 
     outcomes = await asyncio.gather(*group, return_exceptions=True)
 
-    assert [type(outcome) for outcome in outcomes] == [StateError, StateError]
+    assert [isinstance(outcome, StateError) for outcome in outcomes] == [True, True]
     assert stored() == []
 
 
