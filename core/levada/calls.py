@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from inspect import isawaitable
 from typing import Any
 
-from levada.errors import LevadaError, PluginError, Retry
+from levada.errors import ConfigError, Failure, LevadaError, PluginError, Retry
 from levada.host import HostContext
 from levada.plugins import broken
 
@@ -60,7 +60,7 @@ class Calls:
         """Call one of the connector's methods that return something.
 
         Raises:
-            LevadaError: as the connector raised it.
+            Failure, ConfigError, PluginError: as the connector raised it.
             Retry: it was given up.
             Crashed: it raised anything else, even what would end the process.
             PluginError: it is no coroutine.
@@ -104,14 +104,17 @@ class Calls:
         """Call one of the connector's methods that yield; to be closed by who iterates.
 
         Raises:
-            LevadaError, Retry, Crashed: as `call`.
+            Failure, ConfigError, Retry, Crashed: as `call`.
             PluginError: it is no async generator.
         """
         with self.contained(method):
             result = getattr(self._connector, method)(*arguments)
             if isinstance(result, AsyncIterator):
-                while (found := await self._next(method, result)) is not _END:
-                    yield found
+                try:
+                    while (found := await self._next(method, result)) is not _END:
+                        yield found
+                finally:
+                    await self._end(method, result)
                 return
         if isinstance(result, Coroutine):
             result.close()
@@ -120,6 +123,12 @@ class Calls:
     async def _next(self, method: str, found: AsyncIterator[Any]) -> Any:
         async with self._patience(method):
             return await anext(found, _END)
+
+    async def _end(self, method: str, found: AsyncIterator[Any]) -> None:
+        """Let a generator close what it has open, before anything else of its connector is called."""
+        if isinstance(found, AsyncGenerator):
+            async with self._patience(method):
+                await found.aclose()
 
     @asynccontextmanager
     async def _patience(self, method: str) -> AsyncIterator[None]:
@@ -158,7 +167,7 @@ class Calls:
         self._under_way[method] += 1
         try:
             yield
-        except (LevadaError, KeyboardInterrupt):
+        except (Failure, ConfigError, PluginError, KeyboardInterrupt):
             raise
         except BaseException as error:
             if _is_ours(error):
@@ -200,11 +209,14 @@ class _Look:
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Return whether somebody ends this task or generator: a plugin may raise the same by itself."""
+    """Return whether this is the host's: its end of a task or generator, or of its journal.
+
+    A plugin may raise the same by itself.
+    """
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is not None and task.cancelling() > 0
-    if isinstance(error, GeneratorExit):
+    if isinstance(error, GeneratorExit | LevadaError):
         *_, (raising, _) = traceback.walk_tb(error.__traceback__)
-        return raising.f_code.co_filename == __file__
+        return str(raising.f_globals.get("__name__")).startswith("levada.")
     return False

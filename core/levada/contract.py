@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 from attrs import evolve
 
 from levada import codec
@@ -12,6 +13,7 @@ from levada.batch import Batch, Checkpoint, Partition, Rejected
 from levada.calls import Calls, Crashed
 from levada.errors import Closed, Failure, PluginError, Reject, Retry
 from levada.event import Event
+from levada.plugins import is_unicode
 
 
 class Contract:
@@ -27,6 +29,8 @@ class Contract:
             PluginError: it is neither a partition nor a checkpoint.
         """
         if isinstance(found, Checkpoint):
+            if fault := _fault_of_checkpoint(found):
+                raise self._broken(f"yielded a Checkpoint from partitions() {fault}")
             return found
         if not isinstance(found, Partition):
             kind = type(found).__name__
@@ -56,29 +60,40 @@ class Contract:
             raise self._broken(reason)
         if batch.partition is not None and (fault := _fault_of_partition(batch.partition)):
             raise self._broken(f"yielded a Batch from read() of a Partition {fault}", kind=Crashed)
-        if fault := _fault_of_batch(batch):
-            raise self._broken(f"yielded a Batch from read() {fault}", kind=Crashed)
-        events, rejected = self._events(partition, batch)
+        for part in ("events", "rejected"):
+            if not isinstance(found := getattr(batch, part), Iterable):
+                kind = type(found).__name__
+                reason = (
+                    f"yielded a Batch from read() whose {part} are {kind}; they must be a sequence"
+                )
+                raise self._broken(reason, kind=Crashed)
+        rejected = list(batch.rejected)
+        if fault := _fault_of_rejected(rejected):
+            raise self._broken(f"yielded a Batch from read() that rejects {fault}", kind=Crashed)
+        events = self._events(partition, batch.events, rejected)
         return evolve(
             batch, events=events, rejected=rejected, position=self._position(batch.position)
         )
 
-    def _events(self, partition: Partition, batch: Batch) -> tuple[list[Event], list[Rejected]]:
-        events, rejected = [], list(batch.rejected)
-        for event in batch.events:
+    def _events(
+        self, partition: Partition, found: Iterable[Event], rejected: list[Rejected]
+    ) -> list[Event]:
+        """Return the events that are fit to be kept, and add the others to *rejected*."""
+        events = []
+        for event in found:
             if not _is_sound(event) and (fault := _fault_of_event(event)):
                 raise self._broken(f"yielded {fault}", kind=Crashed)
             if event.partition != partition.key:
                 reason = f"yielded an event of another partition than {partition.key!r}"
                 raise self._broken(reason)
-            if not _is_text(event):
-                rejected.append(Rejected(event.raw, reason="a name in it is not Unicode text"))
+            if reason := _unfit(event):
+                rejected.append(Rejected(event.raw, reason=reason))
             elif codec.is_plain(event.raw):
                 events.append(event)
             else:  # most are as they should be, but for some `levada.page` did not see to it
                 raw = codec.one_line(event.raw)
                 events.append(event if raw == event.raw else evolve(event, raw=raw))
-        return events, rejected
+        return events
 
     def _position(self, position: Json) -> Json:
         """Return a copy: the source may go on with its own before this one is written."""
@@ -105,10 +120,14 @@ class Contract:
         Raises:
             PluginError: it is no sequence number.
         """
-        if held is None or (isinstance(held, int) and not isinstance(held, bool)):
-            return held
-        kind = type(held).__name__
-        raise self._broken(f"returned {kind} from resume(); it must be an int or None")
+        if held is None:
+            return None
+        if not isinstance(held, int) or isinstance(held, bool):
+            kind = type(held).__name__
+            raise self._broken(f"returned {kind} from resume(); it must be an int or None")
+        if abs(held) >= _TOO_LARGE:
+            raise self._broken("returned a number of more than 18 digits from resume()")
+        return held
 
     def lanes(self, lanes: object) -> int:
         """Return the `lanes` of a sink.
@@ -134,21 +153,28 @@ def own(event: Event) -> Event:
     return copy
 
 
-def _fault_of_batch(batch: Batch) -> str:
-    """Return what is wrong with the parts of a batch other than its events; "" if nothing is."""
-    for part in ("events", "rejected"):
-        if not isinstance(found := getattr(batch, part), Iterable):
-            return f"whose {part} are {type(found).__name__}; they must be a sequence"
-    rejected: Iterable[object] = batch.rejected
+_TOO_LARGE = 10**18
+"""Numbers from here on do not fit into a journal."""
+
+
+def _fault_of_rejected(rejected: Iterable[object]) -> str:
+    """Return what is wrong with what a batch rejects; "" if nothing is."""
     for each in rejected:
         if not isinstance(each, Rejected):
-            return f"that rejects {type(each).__name__}; it must be Rejected"
+            return f"{type(each).__name__}; it must be Rejected"
         raw: object = each.raw
         if not isinstance(raw, bytes):
-            return f"that rejects a raw of {type(raw).__name__}; it must be bytes"
-        if not _is_unicode(each.reason):
-            return f"that rejects for {each.reason!r}, which is no Unicode text"
+            return f"a raw of {type(raw).__name__}; it must be bytes"
+        if not is_unicode(each.reason):
+            return f"for {each.reason!r}, which is no Unicode text"
     return ""
+
+
+def _fault_of_checkpoint(checkpoint: Checkpoint) -> str:
+    """Return what is wrong in a checkpoint; "" if nothing is."""
+    if not _is_json(checkpoint.position):
+        return f"whose position is {type(checkpoint.position).__name__}, which is no JSON"
+    return _fault_of_order("settled", checkpoint.settled)
 
 
 def _fault_of_partition(partition: Partition) -> str:
@@ -158,36 +184,35 @@ def _fault_of_partition(partition: Partition) -> str:
         if not (value is None or _is_json(value)):
             return f"whose {name} is {type(value).__name__}, which is no JSON"
     for name, text in (("key", partition.key), ("uri", partition.uri or "")):
-        if not _is_unicode(text):
+        if not is_unicode(text):
             return f"whose {name} is {text!r}, which is no Unicode text"
     changed: object = partition.changed
     if not (changed is None or (isinstance(changed, datetime) and _is_moment(changed))):
         return f"whose changed is {changed!r}; it must be an aware datetime"
-    order: object = partition.order
+    final: object = partition.final
+    if not isinstance(final, bool):
+        return f"whose final is {type(final).__name__}; it must be a bool"
+    return _fault_of_order("order", partition.order)
+
+
+def _fault_of_order(name: str, order: object) -> str:
+    """Return what is wrong with what partitions are sorted by; "" if nothing is."""
     if isinstance(order, datetime) and not _is_moment(order):
-        return f"whose order is {order!r}; a datetime must be aware"
-    if not (order is None or isinstance(order, datetime | int) or _is_unicode(order)):
-        return f"whose order is {type(order).__name__}; it must be a datetime, an int or a str"
+        return f"whose {name} is {order!r}; a datetime must be aware"
+    if isinstance(order, int) and abs(order) >= _TOO_LARGE:
+        return f"whose {name} has more than 18 digits"
+    if not (order is None or isinstance(order, datetime | int) or is_unicode(order)):
+        return f"whose {name} is {type(order).__name__}; it must be a datetime, an int or a str"
     return ""
 
 
 def _is_json(value: object) -> bool:
-    if value.__class__ is not int and not _is_unicode(value):
+    if not is_unicode(value):
         try:
             json.dumps(value).encode()
         except (TypeError, ValueError, RecursionError):
             return False
     return True
-
-
-def _is_unicode(value: object) -> bool:
-    """Whether *value* is text that can be written as UTF-8: lone surrogates cannot."""
-    if not isinstance(value, str):
-        return False
-    try:
-        return value.isascii() or bool(value.encode())
-    except UnicodeEncodeError:
-        return False
 
 
 def _is_moment(time: datetime) -> bool:
@@ -207,6 +232,8 @@ def _is_sound(event: Event) -> bool:
         and event.raw.__class__ is bytes
         and event.time.__class__ is datetime
         and event.time.tzinfo is UTC
+        and (event.subject is None or event.subject.__class__ is str)
+        and (event.kind is None or event.kind.__class__ is str)
     )
 
 
@@ -218,6 +245,9 @@ def _fault_of_event(event: object) -> str:
         if not isinstance(value := getattr(event, name), expected):
             kinds = f"{type(value).__name__}; it must be {expected.__name__}"
             return f"an Event from read() whose {name} is {kinds}"
+    for name in ("subject", "kind"):
+        if not isinstance(value := getattr(event, name), str | None):
+            return f"an Event from read() whose {name} is {type(value).__name__}; it must be str"
     if event.time.utcoffset() is None:
         return "an Event from read() whose time has no zone; it must be aware"
     if not _is_moment(event.time):
@@ -225,13 +255,23 @@ def _fault_of_event(event: object) -> str:
     return ""
 
 
-def _is_text(event: Event) -> bool:
-    """Whether the names in *event* can be written as UTF-8: lone surrogates cannot."""
-    return _is_unicode(f"{event.id}{event.type}{event.subject}{event.kind}")
+def _unfit(event: Event) -> str:
+    """Return why *event* cannot be delivered, to whomever it may be; "" if it can."""
+    if not event.id:
+        return "it has no id"
+    if not is_unicode(f"{event.id}{event.type}{event.subject}{event.kind}"):
+        return "a name in it is not Unicode text"
+    try:
+        msgspec.json.decode(event.raw, type=msgspec.Raw)
+    except msgspec.DecodeError:
+        return "it is no JSON"
+    return ""
 
 
 def _fault_of_failure(failure: Failure, events: Sequence[Event]) -> str:
     """Return what is wrong with a failure raised by `write`; "" if nothing is."""
+    if not is_unicode(f"{failure}"):
+        return f"raised {type(failure).__name__} from write() whose reason is no Unicode text"
     match failure:
         case Retry():
             after: object = failure.after

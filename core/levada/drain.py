@@ -71,15 +71,21 @@ class Drain:
         self._wake = asyncio.Event()
         self._running: dict[asyncio.Task[None], Outstanding] = {}
         self._patience_s = host.settings.request_timeout.total_seconds()
-        with self._calls.contained("lanes"):
-            self._brake = Brake(self._contract.lanes(setup.sink.lanes))
+        self._brake = Brake(self._lanes())
         if cursor.due > time.time():
             self._brake.ask(timedelta(seconds=cursor.due - time.time()))
         self._crashes = 0
         self._open = False
         self._ready = False
-        self._stopping = False
+        self._stopping = self._ending = False
         self._flushing = False
+
+    def _lanes(self) -> int:
+        try:
+            with self._calls.contained("lanes"):
+                return self._contract.lanes(self._sink.lanes)
+        except Failure as failure:
+            raise self._calls.broken(f"raised {type(failure).__name__} from lanes") from failure
 
     @property
     def finished(self) -> bool:
@@ -196,6 +202,7 @@ class Drain:
             if self._running:
                 await asyncio.wait(self._running)
         finally:
+            self._ending = True
             for task in self._running:
                 task.cancel()
             if self._running:
@@ -241,7 +248,7 @@ class Drain:
         if self._open:
             try:
                 await self._calls.call("close")
-            except Failure as failure:
+            except (Failure, ConfigError) as failure:
                 raise SinkError(self.setup.name, str(failure)) from failure
 
     def blame(self, error: LevadaError | None) -> None:
@@ -257,9 +264,11 @@ class Drain:
             task.add_done_callback(self._ended)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        del self._running[task]
-        if not task.cancelled():
-            self._check(task)
+        delivery = self._running.pop(task)
+        if task.cancelled() and not self._ending:
+            self._planner.put_back(delivery)
+            self._stop_with(self._calls.broken("cancelled the task that write() ran in"))
+        self._check(task)
         self.wake()
 
     async def _pause(self, looked_at: float) -> None:
@@ -364,6 +373,8 @@ class Drain:
 
     def _blamed(self, error: BaseException) -> LevadaError:
         """Return *error* itself, or what it says of the plugin if it is none of ours."""
+        if isinstance(error, ConfigError):
+            return ConfigError(f"sink '{self.setup.name}': {error}")
         if isinstance(error, LevadaError):
             return error
         return self._calls.broken(f"broke the contract: {type(error).__name__}")

@@ -127,6 +127,10 @@ class Retry(Failure):
     back the whole connector, not just this partition or delivery.
     """
 
+    after: timedelta | None = None  # here too: a subclass may not call our __init__
+    everywhere: bool = False
+    persist: bool = True
+
     def __init__(
         self,
         reason: str,
@@ -172,6 +176,8 @@ class Closed(Failure):
     `written` is how many events of the delivery, from its start, were wholly written.
     """
 
+    written: int = 0
+
     def __init__(self, reason: str, *, written: int = 0) -> None:
         self.written = written
         super().__init__(reason)
@@ -183,6 +189,8 @@ class Gone(Failure):
     `listed` says that a list still shows it as going on. Then it is not closed, but read again on
     every pass until it is there, or the list does not show it any more.
     """
+
+    listed: bool = False
 
     def __init__(self, reason: str, *, listed: bool = False) -> None:
         self.listed = listed
@@ -196,6 +204,9 @@ class Fatal(Failure):
     upstream refused is about one partition, so that others may well be read. Only if the first
     few are all refused, and none was read, does the source stop.
     """
+
+    local: bool = False
+    of_one: bool = False
 
     def __init__(self, reason: str, *, local: bool = False, of_one: bool = False) -> None:
         self.local = local

@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 
 from levada._json import Json
 from levada.connector import Connector, HttpClient
+from levada.plugins import is_unicode
 from levada.secret import ApiKey, scrub_json
 from levada.setup import Settings
 from levada.source import Source
@@ -51,7 +52,15 @@ class Diagnostics:
         return list(taken.items())
 
     def add(self, connector: str, what: str, fields: dict[str, Json]) -> None:
-        """Count a report, and log it unless it or enough of its kind were logged before."""
+        """Count a report, and log it unless it or enough of its kind were logged before.
+
+        Raises:
+            TypeError, ValueError: it is no text, or its fields are no JSON.
+        """
+        if not isinstance(what, str):
+            raise TypeError(f"what is reported must be str, not {type(what).__name__}")
+        if not is_unicode(what):
+            raise ValueError(f"what is reported must be Unicode text, not {what!r}")
         fields = scrub_json(fields)  # some are what others wrote
         self._fresh[Finding(connector, what, json.dumps(fields, sort_keys=True))] += 1
         kind = f"{connector}: {what}"

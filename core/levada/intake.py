@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -20,7 +20,16 @@ from levada.backlog import PageBacklog
 from levada.batch import Batch, Checkpoint, Partition
 from levada.calls import Calls, Crashed
 from levada.contract import Contract
-from levada.errors import Failure, Fatal, Gone, LevadaError, PluginError, SourceError, first_of
+from levada.errors import (
+    ConfigError,
+    Failure,
+    Fatal,
+    Gone,
+    LevadaError,
+    PluginError,
+    SourceError,
+    first_of,
+)
 from levada.host import Host, HostContext
 from levada.reads import Reads
 from levada.report import SourceReport
@@ -32,6 +41,7 @@ from levada.writes import Writes
 
 log: logging.Logger = logging.getLogger("levada.intake")
 
+TURN = 64  # partitions
 CHANCES = 3  # for a partition in one pass, and for every slot before the source is to blame
 
 
@@ -148,7 +158,12 @@ class Intake:
         if stuck.done():
             running.cancel()
             raise stuck.result()
+        if running.cancelled():
+            raise self._cancelled()
         await running
+
+    def _cancelled(self) -> PluginError:
+        return self._calls.broken("cancelled the task that partitions() or read() ran in")
 
     def _leave(self, error: PluginError) -> None:
         if self._stuck is not None and not self._stuck.done():
@@ -170,12 +185,14 @@ class Intake:
             async with asyncio.TaskGroup() as reads:
                 await self._guarded(self._discover(reads))
         except BaseExceptionGroup as group:  # not except*: Python 3.11.2 wraps what is raised in it
+            with suppress(Exception):  # that is what ended it
+                await self._writes.durable()  # sinks get what was read before it
             raise first_of(group) from None
         self._writes.check()
         self._hints -= hints
 
     async def _discover(self, group: asyncio.TaskGroup) -> None:
-        reads = Reads(group, self._settings.concurrency)
+        reads = Reads(group, self._settings.concurrency, self._cancelled)
         try:
             checkpoint = await self._read_all(reads)
         finally:
@@ -187,9 +204,11 @@ class Intake:
         """Read whatever discovery shows to be due, then what it did not show; return its end."""
         seen: set[str] = set()
         checkpoint: Checkpoint | None = None
+        turns = _Turns()
         position = self._state.position
         async with aclosing(self._calls.each("partitions", position, self._ctx)) as shown:
             async for each in shown:
+                await turns.take()
                 found = self._contract.discovered(each)
                 if isinstance(found, Checkpoint):
                     checkpoint = found
@@ -250,6 +269,8 @@ class Intake:
             await self._failed(partition, str(failure))
         except Crashed as crash:
             await self._crashed(partition, crash)
+        except ConfigError as error:
+            raise self._named(error) from error
         except LevadaError:
             raise
         except Exception as error:
@@ -314,11 +335,28 @@ class Intake:
             raise SourceError(self.setup.name, str(fatal)) from fatal
         except Failure as failure:
             raise SourceError(self.setup.name, str(failure), retryable=True) from failure
+        except ConfigError as error:
+            raise self._named(error) from error
         except LevadaError:
             raise
         except Exception as error:
             log.debug("source failed", exc_info=True)
             raise self._calls.broken(f"broke the contract: {type(error).__name__}") from error
+
+    def _named(self, error: ConfigError) -> ConfigError:
+        return ConfigError(f"source '{self.setup.name}': {error}")
+
+
+class _Turns:
+    """Lets others have their turn, now and then, in a loop that may never wait."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+
+    async def take(self) -> None:
+        self._taken += 1
+        if self._taken % TURN == 0:
+            await asyncio.sleep(0)
 
 
 class _SourceContext(HostContext):

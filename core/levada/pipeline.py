@@ -189,7 +189,7 @@ class Pipeline:
             began_pass = time.monotonic()
             try:
                 await intake.run()
-            except (SourceError, PluginError) as error:
+            except (SourceError, PluginError, ConfigError) as error:
                 intake.error = error
                 failures += 1
                 passing = isinstance(error, SourceError) and error.retryable
@@ -313,7 +313,7 @@ class Pipeline:
                 continue
             closing = asyncio.create_task(each.close())
             await asyncio.wait([closing], timeout=left_s)
-            if not closing.done():
+            if not closing.done() or closing.cancelled():
                 closing.cancel()
                 each.blame(None)
                 continue

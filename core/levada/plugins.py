@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from datetime import timedelta
 from difflib import get_close_matches
@@ -28,7 +28,7 @@ from attrs import frozen
 
 from levada import hookspecs
 from levada.connector import Connector
-from levada.errors import ConfigError, LevadaError, PluginError
+from levada.errors import ConfigError, PluginError
 from levada.sink import Sink
 from levada.source import Source
 
@@ -157,18 +157,28 @@ def identity_of(connector: Connector) -> str:
     """Return what *connector* says it reads or writes.
 
     Raises:
-        LevadaError: as the connector raised it.
+        ConfigError: as the connector raised it.
         PluginError: it raised anything else, or returned no text.
     """
     try:
         identity: object = connector.identity()
-    except (LevadaError, KeyboardInterrupt):
+    except (ConfigError, PluginError, KeyboardInterrupt):
         raise
     except BaseException as error:
         raise broken(connector, f"raised {type(error).__name__} from identity()") from error
-    if isinstance(identity, str) and identity == identity.encode(errors="replace").decode():
+    if isinstance(identity, str) and is_unicode(identity):
         return identity
     raise broken(connector, f"returned {identity!r} from identity(); it must be Unicode text")
+
+
+def is_unicode(value: object) -> bool:
+    """Whether *value* is text that can be written as UTF-8: lone surrogates cannot."""
+    if not isinstance(value, str):
+        return False
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 @frozen
@@ -322,6 +332,8 @@ def _offered(entry: _Entry, base: _Class, hook: pluggy.HookCaller) -> Sequence[_
     """Call one hook of this plugin alone, and see that it returned named classes of its kind."""
     offered: list[_Class] = []
     for result in hook():
+        if isinstance(result, Coroutine):
+            result.close()
         if not isinstance(result, Iterable) or isinstance(result, str):
             entry.refuse(_broke(hook, result, f"an iterable of {base.__name__} classes"))
         for cls in result:

@@ -13,9 +13,16 @@ WAITING: Final = 1_000
 
 
 class Reads:
-    """Runs reads in the order of their urgency, within a task group whose failure ends them all."""
+    """Runs reads in the order of their urgency, within a task group whose failure ends them all.
 
-    def __init__(self, group: asyncio.TaskGroup, most: int) -> None:
+    *on_cancelled* makes the failure of a read that was cancelled though nobody here did that: its
+    plugin cancelled the task that it ran in.
+    """
+
+    def __init__(
+        self, group: asyncio.TaskGroup, most: int, on_cancelled: Callable[[], Exception]
+    ) -> None:
+        self._on_cancelled = on_cancelled
         self._waiting: asyncio.PriorityQueue[tuple[Urgency, int, Callable[[], Awaitable[None]]]] = (
             asyncio.PriorityQueue(WAITING)
         )
@@ -40,6 +47,14 @@ class Reads:
     async def _work(self) -> None:
         while not self._closed:
             _, _, read = await self._waiting.get()
-            await read()  # a failure is the group's, and ends the waiting in `finish` too
+            try:
+                await read()
+            except asyncio.CancelledError:
+                if self._closed:
+                    raise
+                raise self._on_cancelled() from None
+            except BaseException:
+                self._closed = True  # it is the group's, which cancels all, and `finish` with them
+                raise
             self._waiting.task_done()
             await asyncio.sleep(0)  # answers may be there already: sinks get their turn between

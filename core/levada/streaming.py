@@ -52,7 +52,7 @@ class Stream:
         try:
             while (write := await self._memory.writes.get()) is not None:
                 batch = self._memory.fresh(write)
-                if batch is not None and batch.events:
+                if batch is not None and (batch.events or batch.rejected):
                     origin = self._setup.origin(write.partition)
                     for event in batch.events:
                         event.place(origin, None)

@@ -46,7 +46,11 @@ class Writes:
         except BaseException:
             self._give(places)
             raise
-        begun = asyncio.ensure_future(write())
+        try:
+            begun = asyncio.ensure_future(write())
+        except BaseException:
+            self._give(places)
+            raise
         begun.add_done_callback(lambda done: self._written(done, then, places))
 
     def _written(

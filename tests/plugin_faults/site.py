@@ -33,7 +33,7 @@ from pathlib import Path
 from attrs import define, field
 from levada import (
     Batch, Checkpoint, Closed, Delivery, Event, Fatal, Partition, Reject, Rejected, Retry, Sink, Source,
-    TooLarge, hookimpl,
+    StateError, TooLarge, hookimpl,
 )
 
 def event(number, run, **changes):

@@ -24,6 +24,7 @@ RAISED = {
     "exit": "SystemExit(0)",
     "generator exit": "GeneratorExit()",
     "cancelled": "asyncio.CancelledError()",
+    "the host's own": "StateError('the journal is gone')",
 }
 
 QUICK = {"resume says yes", "write returns no JSON", "write rejects what it was not given"}
@@ -64,6 +65,18 @@ WRONG = {
     "write closes beyond its end": (
         "async def write(self, delivery, ctx): raise Closed('gone', written=500)",
         "raised a Closed from write() that has written 500 of ",
+    ),
+    "write cancels its own task": (
+        "async def write(self, delivery, ctx): asyncio.current_task().cancel(); await asyncio.sleep(0)",
+        "cancelled the task that write() ran in",
+    ),
+    "resume says a number of 5,000 digits": (
+        "async def resume(self, receipt, ctx): return 10**5000",
+        "returned a number of more than 18 digits from resume()",
+    ),
+    "lanes that ask for patience": (
+        "@property\ndef lanes(self): raise Retry('r')",
+        "raised Retry from lanes",
     ),
     "no lanes": ("lanes = 0", "has 0 for lanes; it must be an int of at least 1"),
 }

@@ -2,6 +2,7 @@
 
 import pytest
 
+from integration.test_cli_process import until
 from plugin_faults.site import ALL, Site, table
 
 RAISING = {
@@ -18,9 +19,13 @@ RAISED = {
     "exit": "SystemExit(0)",
     "generator exit": "GeneratorExit()",
     "cancelled": "asyncio.CancelledError()",
+    "the host's own": "StateError('the journal is gone')",
 }
 
 QUICK = {
+    "partitions yields None for final",
+    "partitions yields a version of 5,000 digits",
+    "read cancels its own task",
     "partitions yields text",
     "a rejected text",
     "a time that UTC has not",
@@ -52,6 +57,46 @@ WRONG = {
     "partitions yields an order of another kind": (
         "async def partitions(self, position, ctx): yield Partition('a', order=1.5)",
         "yielded a Partition from partitions() whose order is float; it must be a datetime, an int or a str",
+    ),
+    "partitions yields None for final": (
+        "async def partitions(self, position, ctx): yield Partition('a', final=None)",
+        "yielded a Partition from partitions() whose final is NoneType; it must be a bool",
+    ),
+    "partitions yields a version of 5,000 digits": (
+        "async def partitions(self, position, ctx): yield Partition('a', version=10**5000)",
+        "yielded a Partition from partitions() whose version is int, which is no JSON",
+    ),
+    "partitions yields an order of 5,000 digits": (
+        "async def partitions(self, position, ctx): yield Partition('a', order=10**5000)",
+        "yielded a Partition from partitions() whose order has more than 18 digits",
+    ),
+    "partitions settles a list": (
+        "async def partitions(self, position, ctx): yield Checkpoint('a', settled=[1])",
+        "yielded a Checkpoint from partitions() whose settled is list; it must be a datetime, an int or a str",
+    ),
+    "partitions checkpoints an object": (
+        "async def partitions(self, position, ctx): yield Checkpoint(object())",
+        "yielded a Checkpoint from partitions() whose position is object, which is no JSON",
+    ),
+    "partitions cancels its own task": (
+        "async def partitions(self, position, ctx):\n    asyncio.current_task().cancel(); await asyncio.sleep(0); yield",
+        "cancelled the task that partitions() or read() ran in",
+    ),
+    "read cancels its own task": (
+        "async def read(self, partition, position, ctx):\n    asyncio.current_task().cancel(); await asyncio.sleep(0); yield",
+        "cancelled the task that partitions() or read() ran in",
+    ),
+    "a subject that is a list": (
+        READ.format("Batch([event(1, partition.key, subject=['a'])])"),
+        "yielded an Event from read() whose subject is list; it must be str",
+    ),
+    "a kind that is a number": (
+        READ.format("Batch([event(1, partition.key, kind=5)])"),
+        "yielded an Event from read() whose kind is int; it must be str",
+    ),
+    "a report that is no text": (
+        "async def open(self, ctx): ctx.report(None)",
+        "raised TypeError from open()",
     ),
     "a rejected text": (
         READ.format("Batch([], rejected=[Rejected('x', reason='r')])"),
@@ -144,6 +189,142 @@ def test_a_wrong_type_is_named(site: Site, body: str, blame: str) -> None:
     site.source("bad", body)
 
     carries(site, 3, blame)
+
+
+@pytest.mark.parametrize("kind", ["Gone", "Fatal", "Retry"])
+def test_a_failure_of_its_own_that_is_half_made_is_one(site: Site, kind: str) -> None:
+    site.source(
+        "bad",
+        "async def read(self, partition, position, ctx):\n    raise Mine\n    yield",
+        top=f"from levada import {kind}\nclass Mine({kind}):\n    def __init__(self): pass\n",
+    )
+    site.pipeline("[sources.numbers]\n[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run("run", "p.toml")
+
+    assert sorted(site.desk.ids("out.jsonl")) == sorted(ALL)
+    assert done.returncode == {"Gone": 0, "Fatal": 4, "Retry": 75}[kind]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("method", ["open", "partitions", "read"])
+def test_what_its_configuration_is_wrong_about_is_told_as_such(site: Site, method: str) -> None:
+    site.source("bad", RAISING[method].format("ctx.http('no-url')"))
+    site.pipeline("[sources.numbers]\n[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run("run", "p.toml")
+
+    assert done.returncode == 2
+    assert "source 'bad': a URL must begin with https:// or http://" in done.stderr
+    assert sorted(site.desk.ids("out.jsonl")) == sorted(ALL)
+
+
+def test_one_that_finds_the_same_for_ever_leaves_others_their_turn(site: Site) -> None:
+    site.source(
+        "bad", "async def partitions(self, position, ctx):\n    while True: yield Partition('a')"
+    )
+    site.pipeline("[sources.bad]\n[sources.numbers]\n[sinks.file]\npath = 'out.jsonl'\n")
+    process = site.desk.start("run", "p.toml")
+
+    out = site.desk.folder / "out.jsonl"
+    until(lambda: out.exists() and out.read_bytes().count(b"\n") >= len(ALL))
+    process.terminate()
+    process.communicate(timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ("id=''", "it has no id"),
+        ("id='\\ud800'", "a name in it is not Unicode text"),
+        ("raw=b'no JSON'", "it is no JSON"),
+        ("raw=b''", "it is no JSON"),
+        ("raw=b'{}{}'", "it is no JSON"),
+        ("raw=b'NaN'", "it is no JSON"),
+    ],
+)
+def test_an_event_that_nobody_could_be_given_becomes_a_dead_letter(
+    site: Site, changes: str, reason: str
+) -> None:
+    good = "event(2, partition.key)"
+    site.source("bad", READ.format(f"Batch([event(1, partition.key, {changes}), {good}])"))
+    site.pipeline("[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run("run", "p.toml")
+
+    assert done.returncode == 0
+    assert sorted(site.desk.ids("out.jsonl")) == ["run-1/evt-2", "run-2/evt-2"]
+    assert site.desk.run("dead", "list", "p.toml").stdout.count(reason) == 2
+
+
+@pytest.mark.parametrize("command", ["pull bad", "run p.toml --dry-run"])
+def test_what_is_rejected_is_told_where_nothing_is_kept(site: Site, command: str) -> None:
+    site.source("bad", READ.format("Batch([event(1, partition.key, id='')])"))
+    site.pipeline("[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run(*command.split())
+
+    assert done.returncode == 0
+    assert "2 items cannot be an event; the first: it has no id" in done.stderr
+
+
+def test_what_is_rejected_one_by_one_is_not_lost(site: Site) -> None:
+    rejected = "(Rejected(b'x%d' % n, reason='odd') for n in range(3))"
+    site.source("bad", READ.format(f"Batch([], rejected={rejected}, position=1)"))
+    site.pipeline("[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    site.desk.run("run", "p.toml")
+
+    assert len(site.desk.run("dead", "list", "p.toml").stdout.splitlines()) >= 6
+
+
+def test_what_a_read_has_to_close_is_closed_before_the_source(site: Site) -> None:
+    site.source(
+        "bad",
+        """
+        async def read(self, partition, position, ctx):
+            try:
+                yield Batch(["wrong"])
+            finally:
+                await asyncio.sleep(0.1)
+                print("read", partition.key, file=sys.stderr)
+
+        async def close(self): print("closed", file=sys.stderr)
+        """,
+    )
+    site.pipeline("[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    said = site.desk.run("run", "p.toml").stderr.splitlines()
+
+    ours = [line for line in said if line in {"read run-1", "read run-2", "closed"}]
+    assert ours[-1] == "closed"
+    assert ours.count("read run-1") == ours.count("read run-2") == 3
+
+
+ODD_IDS = ["a\0b", "a", "a\0", "\0"]
+
+
+def test_ids_with_odd_characters_are_told_apart_over_runs(site: Site) -> None:
+    site.source(
+        "bad",
+        f"""
+        async def partitions(self, position, ctx):
+            yield Partition("run-1")
+
+        async def read(self, partition, position, ctx):
+            known = await ctx.known("run-1", {ODD_IDS})
+            print(len(known), file=sys.stderr)
+            at = position or 0
+            yield Batch([event(1, "run-1", id=name) for name in {ODD_IDS}[:at + 2]], position=at + 2)
+        """,
+    )
+    site.pipeline("[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    runs = [site.desk.run("run", "p.toml") for _ in range(3)]
+
+    assert [done.returncode for done in runs] == [0, 0, 0]
+    assert [done.stderr.splitlines()[0] for done in runs] == ["0", "2", "4"]
+    assert len(site.desk.ids("out.jsonl")) == 4
 
 
 def test_what_it_yielded_before_it_broke_is_kept(site: Site) -> None:

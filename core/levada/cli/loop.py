@@ -5,6 +5,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from levada.errors import PluginError
+
 log: logging.Logger = logging.getLogger("levada.cli")
 
 T = TypeVar("T")
@@ -28,6 +30,8 @@ def run(work: Coroutine[Any, Any, T], runner: asyncio.Runner | None = None) -> T
             if not said:
                 log.warning("something that a plugin began tried to end the process; going on")
             said = True
+    if main.cancelled():
+        raise PluginError("unknown", "cancelled the whole command: tasks that it did not begin")
     return main.result()
 
 

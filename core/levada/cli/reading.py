@@ -30,6 +30,10 @@ class Reading:
     """What came of reading some sources to their ends."""
 
     events: int = 0
+    rejected: int = 0
+    """Items that cannot be events."""
+    why: str = ""
+    """Why the first of them cannot."""
     errors: list[LevadaError] = field(factory=list)
     closed: bool = False
     """The reader of standard output went away."""
@@ -40,7 +44,10 @@ class Reading:
         return exit_codes.worst(exit_codes.of_error(error) for error in self.errors)
 
     def show(self, console: Console) -> None:
-        """Print what failed."""
+        """Print what failed, and what was no event."""
+        if self.rejected:
+            what = f"{count(self.rejected, 'item')} cannot be an event; the first: {self.why}"
+            console.line(safe(f"!!  {what}. `levada run` keeps them as dead letters"))
         for error in self.errors:
             for line in failures.lines(error):
                 console.line(line)
@@ -113,6 +120,9 @@ async def _events(
     try:
         async with aclosing(aiter(stream)) as batches:
             async for batch in batches:
+                for each in batch.rejected:
+                    reading.why = reading.why or each.reason
+                reading.rejected += len(batch.rejected)
                 yield batch.events
     except LevadaError as error:
         if isinstance(error, Failure):

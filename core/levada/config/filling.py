@@ -98,6 +98,8 @@ def blaming(cls: type) -> Iterator[None]:
         raise
     except (LevadaError, ValueError, TypeError) as error:
         raise Wrong(str(error)) from None
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         reason = f"broke on its own options: {type(error).__name__}"
         raise PluginError(getattr(cls, "name", cls.__name__), reason) from error

@@ -112,9 +112,7 @@ class Http:
         for client in self._clients.values():
             await client.slots.aclose()
 
-    def _budget(
-        self, place: tuple[str, str], share: float, limit: int | None, key: str
-    ) -> Budget:
+    def _budget(self, place: tuple[str, str], share: float, limit: int | None, key: str) -> Budget:
         budget = self._budgets.get((*place, key))
         if budget is None:
             budget = Budget(share=share, limit=limit, clock=self._clock)

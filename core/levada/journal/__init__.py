@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from levada.event import Event, Origin
 from levada.host import Finding
-from levada.journal import diagnostics, rest, schema
+from levada.journal import diagnostics, rest, schema, seen
 from levada.journal.deliveries import Outstanding
 from levada.journal.files import has_log, settle
 from levada.journal.folder import prepare
@@ -124,6 +124,11 @@ class Journal:
         """Run a query on what is committed."""
         with told(self._path, "read"):
             return self._reader.execute(query, values).fetchall()
+
+    def known(self, partition: int, ids: Collection[str]) -> set[str]:
+        """Return those of *ids* that were seen in the partition of that row id."""
+        with told(self._path, "read"):
+            return seen.known(self._reader, partition, ids)
 
     def write(
         self, write: Write[Any], *, urgent: bool = False, of: object = None

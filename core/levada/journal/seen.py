@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from levada.event import Event
 from levada.source import KEPT_IDS
@@ -16,13 +16,22 @@ _CLOSED = "source = ? AND state IN ('closed', 'gone') AND sorting < ?"
 def unseen(connection: sqlite3.Connection, row: int, events: Iterable[Event]) -> list[Event]:
     """Return the events whose id is new to a partition, each once, in their order."""
     by_id = {event.id: event for event in events}
-    known = connection.execute(
-        "SELECT id FROM seen WHERE partition = ? AND id IN (SELECT value FROM json_each(?))",
-        (row, json.dumps(list(by_id))),
-    )
-    for (name,) in known.fetchall():
+    for name in known(connection, row, by_id):
         del by_id[name]
     return list(by_id.values())
+
+
+def known(connection: sqlite3.Connection, row: int, ids: Collection[str]) -> set[str]:
+    """Return those of *ids* that were seen in a partition."""
+    odd = {name for name in ids if "\0" in name}  # where SQLite ends the text out of a JSON array
+    found = connection.execute(
+        "SELECT id FROM seen WHERE partition = ? AND id IN (SELECT value FROM json_each(?))",
+        (row, json.dumps([name for name in ids if name not in odd])),
+    ).fetchall()
+    for name in odd:
+        query = "SELECT id FROM seen WHERE partition = ? AND id = ?"
+        found += connection.execute(query, (row, name)).fetchall()
+    return {name for (name,) in found}
 
 
 def remember(

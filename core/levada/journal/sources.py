@@ -85,14 +85,11 @@ class SourceState:
     def known(self, key: str, ids: Iterable[str]) -> set[str]:
         """Return those of *ids* that the journal has seen in a partition."""
         rows = self._journal.read(
-            "SELECT seen.id FROM partition JOIN seen ON seen.partition = partition.id"
-            " WHERE connector = ? AND account = ? AND key = ?"
-            " AND seen.id IN (SELECT value FROM json_each(?))",
+            "SELECT id FROM partition WHERE connector = ? AND account = ? AND key = ?",
             *self._identity,
             key,
-            json.dumps(list(ids)),
         )
-        return {name for (name,) in rows}
+        return self._journal.known(rows[0][0], set(ids)) if rows else set()
 
     def count(self, key: str) -> int:
         """Return how many events of a partition were ever kept."""
@@ -167,8 +164,8 @@ class SourceState:
     ) -> list[Event]:
         row, is_new = self._enter_partition(connection, partition)
         limit = self._journal.settings.max_event_bytes
-        fitting = [event for event in batch.events if len(event.raw) <= limit]
-        large = [event for event in batch.events if len(event.raw) > limit]
+        fitting = [event for event in batch.events if _size(event) <= limit]
+        large = [event for event in batch.events if _size(event) > limit]
         new = _each_once(fitting) if is_new else seen.unseen(connection, row, fitting)
         last = _insert(connection, row, new)
         origin = self._setup.origin(partition)
@@ -244,8 +241,13 @@ def _insert(connection: sqlite3.Connection, row: int, events: Sequence[Event]) -
     return int(last)
 
 
+def _size(event: Event) -> int:
+    """Return how long the longest part of an event is: its record, nearly always."""
+    return max(len(event.raw), len(event.id), len(event.type))
+
+
 def _too_large(event: Event, limit: int) -> Rejected:
-    size = len(event.raw)
+    size = _size(event)
     return Rejected(event.raw, reason=f"the event has {size} bytes; max_event_bytes is {limit}")
 
 

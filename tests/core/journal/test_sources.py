@@ -354,13 +354,17 @@ async def test_the_same_rejected_bytes_of_another_account_are_another_dead_lette
 async def test_an_event_that_is_too_large_is_dead_lettered_and_the_rest_kept(
     state: SourceState, dead: Callable[[], list[Dead]], kept: Callable[[], list[Event]]
 ) -> None:
-    batch = Batch([event(1), event(2, size=2049), event(3, size=2048)], position=3)
+    long = evolve(event(4), id="4" * 3000)
+    batch = Batch([event(1), event(2, size=2049), event(3, size=2048), long], position=3)
 
     new = await state.keep(RUN, batch)
 
     assert new == 2
     assert names(kept()) == [("run-1", "evt-1"), ("run-1", "evt-3")]
-    assert dead() == [("", "run-1", "the event has 2049 bytes; max_event_bytes is 2048")]
+    assert dead() == [
+        ("", "run-1", "the event has 2049 bytes; max_event_bytes is 2048"),
+        ("", "run-1", "the event has 3000 bytes; max_event_bytes is 2048"),
+    ]
 
 
 async def test_a_source_that_reads_elsewhere_under_its_old_name_is_refused(
