@@ -23,6 +23,7 @@ or the query of a URL.
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Final
 
 from attrs import frozen
 
@@ -114,8 +115,16 @@ class StateError(LevadaError):
         super().__init__(message)
 
 
+REASON_CHARS: Final = 8_000
+"""As much of a reason is told and kept: some quote an answer."""
+
+
 class Failure(LevadaError):  # noqa: N818  # a verdict, not always an error
     """Base of what a connector raises to tell the host what to do next."""
+
+    def __str__(self) -> str:
+        """Return the reason, or the beginning of a long one."""
+        return _cut(super().__str__())
 
 
 class Retry(Failure):
@@ -153,7 +162,9 @@ class Reject(Failure):
     """
 
     def __init__(self, reasons: Mapping[tuple[str, str], str], *, receipt: Json = None) -> None:
-        self.reasons: dict[tuple[str, str], str] = dict(reasons)
+        self.reasons: dict[tuple[str, str], str] = {
+            event: _cut(reason) for event, reason in reasons.items()
+        }
         self.receipt = receipt
         super().__init__("; ".join(dict.fromkeys(self.reasons.values())))
 
@@ -212,6 +223,10 @@ class Fatal(Failure):
         self.local = local
         self.of_one = of_one
         super().__init__(reason)
+
+
+def _cut(reason: str) -> str:
+    return reason if len(reason) <= REASON_CHARS else f"{reason[:REASON_CHARS]}…"
 
 
 def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:

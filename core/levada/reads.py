@@ -52,6 +52,7 @@ class Reads:
             except asyncio.CancelledError:
                 if self._closed:
                     raise
+                self._closed = True
                 raise self._on_cancelled() from None
             except BaseException:
                 self._closed = True  # it is the group's, which cancels all, and `finish` with them

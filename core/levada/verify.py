@@ -17,6 +17,7 @@ from levada.errors import SourceError
 from levada.host import Host
 from levada.intake import Intake
 from levada.journal.record import Record, Taken, recorded
+from levada.journal.rows import longest
 from levada.setup import Settings, SourceSetup
 from levada.state import CLOSED, Stage, Tracked
 
@@ -129,7 +130,7 @@ class _Inventory:
     def keep(self, partition: Partition, batch: Batch) -> Awaitable[int | None]:
         shown = self.shown.setdefault(partition.key, _Shown(partition))
         for event in batch.events:
-            if len(event.raw) <= self._most:  # else it is a dead letter
+            if longest(event) <= self._most:  # else it is a dead letter
                 shown.events[event.id] = (event.time, event.type)
         return _done()
 

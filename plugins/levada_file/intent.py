@@ -44,7 +44,7 @@ class Intent:
         self._first = None
         try:
             found = json.loads(self._path.read_bytes())
-            first = int(found.pop("first"))
+            first = int(found.pop("first")) if isinstance(found, dict) else -1
             if found == self._what(mark):
                 self._first = first
         except (FileNotFoundError, ValueError, KeyError, TypeError):

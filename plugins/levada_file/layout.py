@@ -9,6 +9,7 @@ from attrs import frozen
 from levada import Fatal
 
 _ONE_FILE = (".jsonl", ".ndjson")
+_LONGEST_NAME = 255  # bytes, on all file systems in use
 _SEGMENT = re.compile(r"events-(\d{6,})\.jsonl(?:\.gz)?")
 
 
@@ -70,6 +71,8 @@ class Layout:
             OSError: the folder cannot be created.
         """
         self._check_kind()
+        if len(os.fsencode(self.intent.name)) > _LONGEST_NAME:
+            raise Fatal(f"{self.path} has too long a name; the file beside it needs 8 bytes more")
         create_folder(self.folder, mode=0o700 | self.mode | (self.mode & 0o444) >> 2)
         for place in (self.folder, *([self.path] if self.path.exists() else [])):
             if not os.access(place, os.W_OK | (os.X_OK if place.is_dir() else os.R_OK)):

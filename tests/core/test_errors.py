@@ -97,3 +97,9 @@ def test_the_first_error_of_a_group_of_groups_is_found() -> None:
     group = BaseExceptionGroup("outer", [BaseExceptionGroup("inner", [first]), second])
 
     assert first_of(group) is first
+
+
+def test_of_a_long_reason_the_beginning_is_told() -> None:
+    rejected = Reject({("run-1", "evt-1"): "x" * 9000})
+
+    assert len(str(Retry("x" * 9000))) == len(rejected.reasons["run-1", "evt-1"]) == 8001

@@ -11,6 +11,8 @@ from attrs import define
 
 from integration.test_cli_process import Desk, until
 from integration.test_cli_run import pipeline, stop
+from levada.cli.root import levada
+from levada.journal import dead_letters
 from levada.sandbox import KapsoWorld, Receiver, Sandbox
 
 EVENTS = 3 * 8
@@ -123,6 +125,25 @@ def test_what_the_journal_has_let_go_can_be_retried_as_well(place: Place) -> Non
     again = place.receiver.deliveries[known:]
     assert len(again) == 5
     assert all(bodies[each.headers["webhook-id"]] == each.body for each in again)
+
+
+def test_what_somebody_else_has_dropped_meanwhile_is_not_retried(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = dead_letters.letters
+
+    def too_early(folder: Path, choice: dead_letters.Choice) -> list[dead_letters.DeadLetter]:
+        found = look(folder, choice)
+        place.desk.run("dead", "drop", "p.toml", "--all")
+        return found
+
+    monkeypatch.setattr(dead_letters, "letters", too_early)
+    monkeypatch.chdir(place.desk.folder)
+
+    levada.main(["dead", "retry", "p.toml", "--all"], standalone_mode=False)
+
+    found = place.status()
+    assert (found["pending"], found["dead"], found["dropped"]) == (0, 0, 5)
 
 
 def test_dropped_ones_are_counted_as_dropped(place: Place) -> None:

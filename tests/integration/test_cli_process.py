@@ -170,7 +170,7 @@ def test_a_full_disk_is_local_io(desk: Desk) -> None:
         )
 
     assert done.returncode == 74
-    assert "No space left on device" in done.stderr
+    assert "standard output: No space left on device" in done.stderr
 
 
 def test_closed_standard_streams_end_nothing(desk: Desk) -> None:

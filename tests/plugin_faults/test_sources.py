@@ -219,6 +219,36 @@ def test_what_its_configuration_is_wrong_about_is_told_as_such(site: Site, metho
     assert sorted(site.desk.ids("out.jsonl")) == sorted(ALL)
 
 
+@pytest.mark.parametrize("command", ["run p.toml", "pull bad"])
+def test_one_that_cancels_everything_ends_the_command(site: Site, command: str) -> None:
+    site.source("bad", RAISING["read"].format("[each.cancel() for each in asyncio.all_tasks()]"))
+    site.pipeline("[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run(*command.split())
+
+    assert done.returncode == 3
+    assert "cancelled the whole command" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_it_read_before_it_stopped_is_delivered(site: Site) -> None:
+    site.source(
+        "bad",
+        """
+        async def read(self, partition, position, ctx):
+            if partition.key == "run-2":
+                raise Fatal("the key was withdrawn")
+            yield Batch([event(number, partition.key) for number in range(10)], position=1)
+        """,
+    )
+    site.pipeline("[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run("run", "p.toml")
+
+    assert done.returncode == 4
+    assert sorted(site.desk.ids("out.jsonl")) == sorted(ALL[:10])
+
+
 def test_one_that_finds_the_same_for_ever_leaves_others_their_turn(site: Site) -> None:
     site.source(
         "bad", "async def partitions(self, position, ctx):\n    while True: yield Partition('a')"

@@ -116,8 +116,10 @@ def test_one_that_asked_for_time_is_asked_again_once_it_is_enabled(site: Site) -
         goes_on_beside(site, 75)
 
         answers[0] = (204, {}, 0.0)
-        site.desk.run("enable", "p.toml", "hook")
+        first, second = (site.desk.run("enable", "p.toml", "hook").stdout for _ in range(2))
 
+        assert "sink 'hook' need not wait any longer" in first
+        assert "sink 'hook' was not disabled, and waits for nothing" in second
         assert goes_on_beside(site, 0) == {"delivered": len(ALL)}
 
 

@@ -11,6 +11,8 @@ from levada.cli.printing import say, say_json
 from levada.cli.text import columns, count, cut, safe
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from levada.journal.dead_letters import Choice, DeadLetter
     from levada.setup import Setup
 
@@ -157,16 +159,20 @@ def _change(file: Path, choice: "Choice", names: tuple[str, ...], change: Any) -
     from levada.journal import Journal, dead_letters
 
     setup = _setup(file)
-    chosen = _require(dead_letters.letters(setup.settings.state, choice), names)
-    if not chosen:
+    if not _require(dead_letters.letters(setup.settings.state, choice), names):
         return 0, 0
 
-    async def write() -> int:
+    async def write() -> tuple[int, int]:
         async with Journal(setup.settings) as journal:
-            return int(await journal.write(lambda connection: change(connection, chosen)))
+            counts: tuple[int, int] = await journal.write(made)
+        return counts
 
-    done = asyncio.run(write())
-    return done, len(chosen) - done
+    def made(connection: "sqlite3.Connection") -> tuple[int, int]:
+        chosen = dead_letters.chosen(connection, choice)  # again: others may have been here
+        done = int(change(connection, chosen))
+        return done, len(chosen) - done
+
+    return asyncio.run(write())
 
 
 def _row(letter: "DeadLetter") -> tuple[str, ...]:

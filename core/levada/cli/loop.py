@@ -17,6 +17,9 @@ def run(work: Coroutine[Any, Any, T], runner: asyncio.Runner | None = None) -> T
 
     A `SystemExit` in another task, or somebody's ``loop.stop()``, would have `asyncio.run` return
     in the middle of it.
+
+    Raises:
+        PluginError: *work* itself was cancelled.
     """
     if runner is None:
         with asyncio.Runner() as own:
@@ -26,7 +29,8 @@ def run(work: Coroutine[Any, Any, T], runner: asyncio.Runner | None = None) -> T
     while not main.done():
         try:
             runner.run(_ended(main))
-        except (SystemExit, RuntimeError):  # the latter: the loop was stopped
+        except (SystemExit, RuntimeError, asyncio.CancelledError):
+            # Somebody ended the process, stopped the loop, or cancelled what he did not begin.
             if not said:
                 log.warning("something that a plugin began tried to end the process; going on")
             said = True

@@ -22,13 +22,21 @@ _UNSAFE = re.compile(
 
 def say(text: str) -> None:
     """Print one line."""
-    click.echo(safe(scrubbed(text)))
+    _echo(safe(scrubbed(text)))
 
 
 def say_json(value: Any, *, indent: int | None = None, err: bool = False) -> None:
     """Print *value* as JSON: one line, unless there is an *indent*."""
     text = json.dumps(scrubbed(value), indent=indent, ensure_ascii=False)
-    click.echo(_UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text), err=err)
+    _echo(_UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text), err=err)
+
+
+def _echo(text: str, *, err: bool = False) -> None:
+    try:
+        click.echo(text, err=err)
+    except OSError as error:
+        error.filename = f"standard {'error' if err else 'output'}"
+        raise
 
 
 def scrubbed(value: T) -> T:

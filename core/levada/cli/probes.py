@@ -67,7 +67,8 @@ async def _guarded(name: str, connector: str, work: Awaitable[str]) -> Finding:
     except LevadaError as error:
         return Finding(name, str(error), exit_codes.of_error(error))
     except OSError as error:
-        return Finding(name, error.strerror or type(error).__name__, ExitCode.LOCAL_IO)
+        place = f"{error.filename}: " if error.filename else ""
+        return Finding(name, place + (error.strerror or type(error).__name__), ExitCode.LOCAL_IO)
     except Exception as error:  # noqa: BLE001  # a plugin's; it ends nothing but its own check
         broken = PluginError(connector, f"raised {type(error).__name__}")
         return Finding(name, str(broken), ExitCode.PLUGIN)

@@ -40,7 +40,7 @@ def _lines(found: "Repair", file: Path) -> list[str]:
     lines = [f"the journal as it was: {found.copy}"]
     if found.turned:
         bits = count(found.turned, "bit")
-        lines.append(f"{bits} had changed since it was closed, and was turned back")
+        lines.append(f"turned back what had changed since it was closed: {bits}")
     if found.structure:
         lines.append(f"its file was damaged ({found.structure}); what could be read was kept")
     lines += [f"  {table}: some of its rows could not be read" for table in found.lost]

@@ -59,7 +59,8 @@ def enable_command(file: Path, sink: str) -> ExitCode:
     """Switch a disabled SINK of FILE on again.
 
     A sink gets disabled when its destination says that it is gone for good (410 Gone). What it
-    missed is delivered by the next run. The pipeline must not be running.
+    missed is delivered by the next run, and so is what waits for an attempt that is due later, as
+    when a receiver asked for time. The pipeline must not be running.
     """
     import asyncio
 
@@ -74,13 +75,19 @@ def enable_command(file: Path, sink: str) -> ExitCode:
     if status(setup.settings.state, max_bytes=setup.settings.max_journal_bytes) is None:
         say(f"{file} has not run yet; there is nothing to enable")
         return ExitCode.DONE
-    was_off = asyncio.run(_enable(setup.settings, sink))
-    text = "is enabled again" if was_off else "was not disabled"
-    say(f"sink '{sink}' {text}; next: levada run {file}")
+    was = asyncio.run(_enable(setup.settings, sink))
+    say(f"sink '{sink}' {_ENABLED[was]}; next: levada run {file}")
     return ExitCode.DONE
 
 
-async def _enable(settings: "Settings", sink: str) -> bool:
+_ENABLED = {
+    "disabled": "is enabled again",
+    "waiting": "need not wait any longer",
+    "active": "was not disabled, and waits for nothing",
+}
+
+
+async def _enable(settings: "Settings", sink: str) -> str:
     from levada.journal import Journal
     from levada.journal.status import enable
 

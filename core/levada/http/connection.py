@@ -173,6 +173,7 @@ class _Socket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self.expecting:
             self.abort()  # nobody asked: it must neither pile up nor pass for an answer
+            return
         self._received.append(data)
         self._news.set()
 

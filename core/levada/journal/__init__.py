@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -71,16 +71,14 @@ class Journal:
         if not os.path.lexists(path):
             schema.create(path)
         unclean = has_log(path)
-        self._reader = schema.connect(path)
-        stack.callback(self._reader.close)
+        self._reader = schema.look(path)
+        stack.callback(self._reader.close)  # the last to go: see `rest.end`
         schema.check_whole(self._reader, path, unclean=unclean)
-        self._reader.execute("PRAGMA query_only = ON")
-        writing = schema.connect(path)
-        stack.callback(writing.close)
+        self._writing = schema.connect(path)
+        stack.callback(self._writing.close)
         self.uuid, self._bytes = self._meta(path)
-        rest.begin(writing)
-        stack.callback(rest.end, writing, path)
-        self._writer = Writer(writing, path)
+        rest.begin(self._writing)
+        self._writer = Writer(self._writing, path)
 
     def _meta(self, path: Path) -> tuple[str, int]:
         """Return the journal's UUID and how many bytes its events take."""
@@ -98,8 +96,13 @@ class Journal:
 
     async def close(self) -> None:
         """Finish the writes under way, close the file, let the next process have it."""
-        await self._writer.close()
-        self._closing.close()
+        with self._closing:
+            await self._writer.close()
+            if rest.end(self._writing):
+                self._reader.close()
+                self._writing.close()
+                with suppress(OSError):  # it is closed all the same
+                    rest.note(self._path)
 
     async def source(self, setup: SourceSetup, *, accept_identity_change: bool) -> SourceState:
         """Return what a source's intake remembers, entering the source if it is new."""

@@ -1,6 +1,7 @@
 """Dead letters: what a destination refused for good, and what a source sent that is no event."""
 
 import hashlib
+import json
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
@@ -61,9 +62,10 @@ class Choice:
         """The condition for a query, and its values."""
         parts, values = ["1"], list[object]()
         if self.names:
-            marks = ", ".join("?" for _ in self.names)
-            parts.append(f"(CAST(id AS TEXT) IN ({marks}) OR event IN ({marks}))")
-            values += [*self.names, *self.names]
+            names = json.dumps(list(self.names))
+            given = "SELECT value FROM json_each(?)"
+            parts.append(f"(CAST(id AS TEXT) IN ({given}) OR event IN ({given}))")
+            values += [names, names]
         if self.sink is not None:
             parts.append("sink = ?")
             values.append(self.sink)
@@ -81,7 +83,7 @@ def letters(folder: Path, choice: Choice) -> list[DeadLetter]:
     path = folder / FILE
     if not path.exists():
         return []
-    with told(path, "read"), closing(schema.connect(path, readonly=True)) as connection:
+    with told(path, "read"), closing(schema.connect_to_read(path)) as connection:
         return chosen(connection, choice)
 
 

@@ -20,8 +20,10 @@ def log_of(path: Path) -> Path:
 
 def has_log(path: Path) -> bool:
     """Whether the last process left its log behind: it did not end by itself."""
-    log = log_of(path)
-    return log.exists() and log.stat().st_size > 0
+    try:
+        return log_of(path).stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def removed(path: Path, suffixes: tuple[str, ...] = ("", "-wal", "-shm")) -> None:

@@ -95,7 +95,7 @@ def recorded(folder: Path, source: str) -> Iterator[Record]:
     path = folder / FILE
     if not path.exists():
         raise StateError(f"there is no journal in {folder}; `levada run` makes it")
-    with told(path, "read"), closing(schema.connect(path, readonly=True)) as connection:
+    with told(path, "read"), closing(schema.connect_to_read(path)) as connection:
         connection.execute("BEGIN")
         connection.execute("SELECT 1 FROM meta").fetchone()  # the moment is that of a first read
         yield Record(connection, source)

@@ -16,7 +16,7 @@ from levada.errors import StateError
 from levada.event import Event, Origin
 from levada.journal import FILE, rest, schema, values
 from levada.journal.dead_letters import bury
-from levada.journal.files import log_of, put_in_place, removed, settle, synced
+from levada.journal.files import has_log, log_of, put_in_place, removed, settle, synced
 from levada.journal.folder import check
 from levada.journal.lock import locked
 from levada.journal.rows import ranges
@@ -90,39 +90,71 @@ def _repair(path: Path, found: Repair) -> None:
                 removed(copy)
             raise
         found.copy = copy
+        rest.forget(path)
         put_in_place(draft, path)
 
 
 def _turn_back(path: Path, found: Repair) -> None:
-    """Mend what has changed since the journal was closed, as far as it is known what it was."""
+    """Mend what has changed since the journal was closed, as far as it is known what it was.
+
+    Where more than single bits has changed, another program may have done that: what is right is
+    left as it is.
+    """
     change = rest.change(path)
-    if change:
-        found.copy = _copy(path)
-        found.turned = len(change.bits)
-        if change.more:
-            found.structure = f"{change.more} of its blocks have changed since it was closed"
-        rest.turn_back(path, change)
+    if not change:
+        return
+    if change.more and _is_right(path):
         rest.forget(path)
+        return
+    found.copy = _copy(path)
+    found.turned = len(change.bits)
+    if change.more:
+        found.structure = f"{change.more} of its blocks have changed since it was closed"
+    rest.turn_back(path, change)
+    rest.forget(path)
+
+
+def _is_right(path: Path) -> bool:
+    try:
+        _check(path)
+        return not _is_odd(path)
+    except (StateError, sqlite3.Error):
+        return False
 
 
 def _check(path: Path) -> None:
     """Look whether the file is whole as SQLite sees it."""
-    has_its_log = log_of(path).exists()
-    with told(path, "repaired"), closing(schema.connect(path, readonly=True)) as connection:
-        if not has_its_log:
-            schema.check_closed(connection, path)
+    with told(path, "repaired"), closing(schema.connect_to_read(path)) as connection:
         ((found,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
     if found != "ok":
         raise DamagedError(path, str(found))
 
 
+def _is_odd(path: Path) -> bool:
+    """Whether something is wrong in a journal that SQLite can read."""
+    with told(path, "repaired"), closing(schema.connect_to_read(path)) as connection:
+        connection.text_factory = _text
+        return any(values.broken_events(connection)) or bool(values.broken(connection))
+
+
 def _mend_in_place(path: Path, found: Repair) -> None:
     """Mend what is wrong in a journal that SQLite can read."""
-    with told(path, "repaired"), closing(schema.connect(path)) as connection:
-        connection.text_factory = _text
-        if any(values.broken_events(connection)) or values.broken(connection):
-            found.copy = found.copy or _copy(path)
+    is_odd, log_is_missing = _is_odd(path), _log_is_missing(path)
+    if log_is_missing:
+        found.structure = f"its log, {log_of(path).name}, was missing"
+    if is_odd or log_is_missing:
+        found.copy = found.copy or _copy(path)
+        with told(path, "repaired"), closing(schema.connect(path)) as connection:
+            connection.text_factory = _text
             _mend(connection, found)
+            rest.end(connection)
+
+
+def _log_is_missing(path: Path) -> bool:
+    if has_log(path):
+        return False
+    with told(path, "repaired"), closing(schema.connect_to_read(path)) as connection:
+        return not rest.is_closed(connection)
 
 
 def _text(text: bytes) -> str:

@@ -6,6 +6,7 @@ checksums of its blocks beside it, in ``state.db.sums``; who opens it next compa
 there are none: a crash leaves SQLite's log and no checksums.
 """
 
+import os
 import sqlite3
 import zlib
 from array import array
@@ -48,18 +49,20 @@ def begin(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
-def end(connection: sqlite3.Connection, path: Path) -> None:
-    """Have the journal say that it is closed, as the last thing before it is; leave its checksums.
+def end(connection: sqlite3.Connection) -> bool:
+    """Have the journal say that it is closed, as the last thing before it is; return whether it does.
 
-    A full disk and somebody who is reading can prevent it; then less is known the next time.
+    A full disk and somebody who is reading can prevent it. Then its log has to stay, and with it
+    some connection that only reads until those that write are closed: the last of them takes the
+    log away.
     """
-    with suppress(sqlite3.Error, OSError):
+    with suppress(sqlite3.Error):
         connection.execute("PRAGMA busy_timeout = 0")
         connection.execute("PRAGMA wal_checkpoint(RESTART)")  # makes room for one more commit
         connection.execute(_SET_CLOSED, ("1",))
         ((busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        if not busy:
-            note(path)
+        return not busy
+    return False
 
 
 def is_closed(connection: sqlite3.Connection) -> bool:
@@ -68,7 +71,7 @@ def is_closed(connection: sqlite3.Connection) -> bool:
 
 
 def note(path: Path) -> None:
-    """Leave the checksums of a journal that nobody will write to before `forget`.
+    """Leave the checksums of a journal that nobody has open, nor will write to before `forget`.
 
     Raises:
         OSError: they cannot be written.
@@ -105,18 +108,18 @@ def change(path: Path) -> Change:
 
     May be asked while another process opens the journal: then nothing is known.
     """
-    noted = _noted(path)
-    if noted is None or has_log(path):
+    which, sums = _noted(path)
+    if sums is None or has_log(path):
         return Change()
     bits, more = {}, 0
-    for block, (before, now) in enumerate(zip_longest(noted, _sums(path))):
+    for block, (before, now) in enumerate(zip_longest(sums, _sums(path))):
         if before == now:
             continue
         if before is not None and now is not None and before ^ now in _bits():
             bits[block] = _bits()[before ^ now]
         else:
             more += 1
-    return Change(bits, more) if _noted(path) == noted else Change()
+    return Change(bits, more) if _noted(path)[0] == which else Change()
 
 
 def turn_back(path: Path, change: Change) -> None:
@@ -135,18 +138,20 @@ def _beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.sums")
 
 
-def _noted(path: Path) -> "array[int] | None":
-    """Return the checksums that were left; None if there are none to trust."""
+def _noted(path: Path) -> "tuple[object, array[int] | None]":
+    """Return what tells the note from every other, and its checksums; None: none to trust."""
     try:
-        content = _beside(path).read_bytes()
+        with _beside(path).open("rb") as file:
+            found, content = os.fstat(file.fileno()), file.read()
     except OSError:
-        return None
+        return None, None
+    which = found.st_ino, found.st_mtime_ns
     content, crc = content[:-4], content[-4:]
     if not content.startswith(_MAGIC) or crc != _crc(content):
-        return None
+        return which, None
     sums = array("I")
     sums.frombytes(content.removeprefix(_MAGIC))
-    return sums
+    return which, sums
 
 
 def _sums(path: Path) -> "array[int]":

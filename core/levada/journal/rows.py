@@ -96,6 +96,11 @@ def checksum(  # noqa: PLR0917  # the columns, in their order
     return zlib.crc32(content, zlib.crc32(names.encode("utf-8", "surrogatepass")))
 
 
+def longest(event: Event) -> int:
+    """Return the bytes of what `max_event_bytes` is about: its record, or a longer name in it."""
+    return max(len(event.raw), len(event.id), len(event.type))
+
+
 def size_of(events: Iterable[Event]) -> int:
     """Return about how many bytes *events* take in the journal."""
     return sum(room_of(len(event.raw)) for event in events)

@@ -13,7 +13,7 @@ from levada.errors import StateError
 from levada.journal import rest, values
 from levada.journal.files import has_log, log_of, synced
 from levada.journal.migrations import migrate
-from levada.journal.trouble import DamagedError, told
+from levada.journal.trouble import DamagedError, is_of_place, told
 
 log: logging.Logger = logging.getLogger("levada.journal")
 
@@ -168,44 +168,81 @@ CREATE TABLE diagnostic (
 """
 
 
-def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
-    """Open an existing journal and check that it is one.
+def connect(path: Path) -> sqlite3.Connection:
+    """Open an existing journal to write to it, and bring it up to date.
+
+    What `look` finds wrong with it is for those who mend it, or have looked before.
 
     Raises:
-        DamagedError: SQLite cannot read it, its tables are not a journal's, bits have changed since
-            it was closed, or, unless *readonly*, its log is missing.
+        DamagedError: SQLite cannot read it, or its tables are not a journal's.
+        StateError: not a journal, empty, or written by a newer version of Levada.
+    """
+    check_is_file(path)
+    with told(path, "opened"), ExitStack() as stack:
+        connection = stack.enter_context(closing(_open(path)))
+        version = _check(connection, path)
+        rest.forget(path)
+        connection.executescript(PRAGMAS)
+        if version < VERSION:
+            migrate(connection, path, version=version, target=VERSION)
+        _check_tables(connection, path)
+        stack.pop_all()
+    return connection
+
+
+def look(path: Path) -> sqlite3.Connection:
+    """Check a journal that is to be written to; return a connection that only reads.
+
+    As long as it is open the log stays, whoever else closes theirs. Until then nothing else of
+    this process may open the file: closing that would undo the locks of this one.
+
+    Raises:
+        DamagedError: SQLite cannot read it, bits have changed since it was closed, what another
+            program has made of it cannot be right, or its log is missing.
         StateError: not a journal, empty, or written by another version of Levada.
     """
     check_is_file(path)
-    with told(path, "opened"):
-        change = rest.change(path)
-        if change.bits and not change.more:
-            what = f"bits of it have changed since it was closed: {len(change.bits)}"
-            raise DamagedError(path, what)
-        return _connected(path, readonly=readonly, changed=bool(change))
-
-
-def _connected(path: Path, *, readonly: bool, changed: bool) -> sqlite3.Connection:
-    has_its_log = log_of(path).exists()  # SQLite is about to make one
-    with ExitStack() as stack:
-        connection = stack.enter_context(closing((_open_to_read if readonly else _open)(path)))
+    with told(path, "opened"), ExitStack() as stack:
+        change = _change(path)
+        has_its_log = has_log(path)
+        connection = stack.enter_context(closing(_open(path, "mode=ro")))
         version = _check(connection, path)
-        if not readonly:
-            if not has_its_log:
-                check_closed(connection, path)
-            if changed:
-                _check_all(connection, path)
-            rest.forget(path)
-            connection.executescript(PRAGMAS)
-            if version < VERSION:
-                migrate(connection, path, version=version, target=VERSION)
-        elif version < VERSION:
+        if not (has_its_log or rest.is_closed(connection)):
+            raise DamagedError(path, f"its log, {log_of(path).name}, is missing")
+        if change:
+            _check_all(connection, path, values_too=version == VERSION)
+        stack.pop_all()
+    return connection
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open a journal to read it, also while another process writes to it.
+
+    Raises:
+        DamagedError: SQLite cannot read it, its tables are not a journal's, or bits have changed
+            since it was closed.
+        StateError: not a journal, empty, or written by another version of Levada.
+    """
+    check_is_file(path)
+    with told(path, "opened"), ExitStack() as stack:
+        _change(path)
+        connection = stack.enter_context(closing(_open_to_read(path)))
+        if _check(connection, path) < VERSION:
             raise StateError(
                 f"{path} was written by an older Levada; `levada run` brings it up to date"
             )
         _check_tables(connection, path)
         stack.pop_all()
     return connection
+
+
+def _change(path: Path) -> rest.Change:
+    """Return what has changed since the journal was closed; refuse what is nothing but damage."""
+    change = rest.change(path)
+    if change.bits and not change.more:
+        what = f"bits of it have changed since it was closed: {len(change.bits)}"
+        raise DamagedError(path, what)
+    return change
 
 
 def check_is_file(path: Path) -> None:
@@ -239,23 +276,13 @@ def check_whole(connection: sqlite3.Connection, path: Path, *, unclean: bool) ->
         raise DamagedError(path, str(found))
 
 
-def check_closed(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse a journal that had no log beside it though its last process did not close it.
-
-    Raises:
-        DamagedError: it was copied or restored without its log, or somebody removed that.
-    """
-    if not rest.is_closed(connection):
-        raise DamagedError(path, f"its log, {log_of(path).name}, is missing")
-
-
-def _check_all(connection: sqlite3.Connection, path: Path) -> None:
+def _check_all(connection: sqlite3.Connection, path: Path, *, values_too: bool) -> None:
     """Check all that can be checked of a journal that another program has changed, or damage."""
     ((found,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
     if found != "ok":
         raise DamagedError(path, str(found))
-    odd = values.broken(connection)
-    if odd or any(values.broken_events(connection)):
+    odd = values.broken(connection) if values_too else {}
+    if odd or (values_too and any(values.broken_events(connection))):
         raise DamagedError(path, f"{', '.join(odd) or 'events'} changed since it was closed")
     log.warning("%s was changed since Levada closed it; what can be checked of it is right", path)
 
@@ -302,9 +329,9 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
     connection = _open(path, "mode=ro")
     try:
         connection.execute("SELECT * FROM sqlite_schema").fetchone()
-    except sqlite3.OperationalError:
+    except sqlite3.Error as error:
         connection.close()
-        if has_log(path):
+        if not is_of_place(error) or has_log(path):
             raise
         return _open(path, "mode=ro&immutable=1")
     return connection

@@ -12,7 +12,7 @@ from levada.batch import Batch, Checkpoint, Partition, Rejected, sortable
 from levada.errors import StateError
 from levada.event import Event
 from levada.journal import dead_letters, seen
-from levada.journal.rows import moment, row_of, size_of, stored
+from levada.journal.rows import longest, moment, row_of, size_of, stored
 from levada.setup import SourceSetup
 from levada.source import KEPT_IDS
 from levada.state import CLOSED, Stage, Tracked
@@ -164,8 +164,8 @@ class SourceState:
     ) -> list[Event]:
         row, is_new = self._enter_partition(connection, partition)
         limit = self._journal.settings.max_event_bytes
-        fitting = [event for event in batch.events if _size(event) <= limit]
-        large = [event for event in batch.events if _size(event) > limit]
+        fitting = [event for event in batch.events if longest(event) <= limit]
+        large = [event for event in batch.events if longest(event) > limit]
         new = _each_once(fitting) if is_new else seen.unseen(connection, row, fitting)
         last = _insert(connection, row, new)
         origin = self._setup.origin(partition)
@@ -241,13 +241,8 @@ def _insert(connection: sqlite3.Connection, row: int, events: Sequence[Event]) -
     return int(last)
 
 
-def _size(event: Event) -> int:
-    """Return how long the longest part of an event is: its record, nearly always."""
-    return max(len(event.raw), len(event.id), len(event.type))
-
-
 def _too_large(event: Event, limit: int) -> Rejected:
-    size = _size(event)
+    size = longest(event)
     return Rejected(event.raw, reason=f"the event has {size} bytes; max_event_bytes is {limit}")
 
 

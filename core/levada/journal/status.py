@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
 
@@ -125,18 +125,24 @@ def status(folder: Path, *, max_bytes: int) -> JournalStatus | None:
     path = folder / FILE
     if not path.exists():
         return None
-    with told(path, "read"), closing(schema.connect(path, readonly=True)) as connection:
+    with told(path, "read"), closing(schema.connect_to_read(path)) as connection:
         connection.execute("BEGIN")  # one snapshot for all that follows
         return _journal(connection, path, max_bytes)
 
 
-async def enable(journal: "Journal", sink: str) -> bool:
-    """Switch a disabled sink on again, and make what it missed due now; return whether it was off.
+async def enable(journal: "Journal", sink: str) -> Literal["disabled", "waiting", "active"]:
+    """Switch a disabled sink on again, and make what it missed due now; return how it was.
 
     Raises:
         StateError: the journal knows no sink of that name.
     """
-    rows = journal.read("SELECT state FROM sink WHERE name = ?", sink)
+    now = time.time()
+    rows = journal.read(
+        "SELECT state = 'disabled', due > ? OR EXISTS"
+        " (SELECT 1 FROM delivery WHERE sink = sink.name AND delivery.due > ?)"
+        " FROM sink WHERE name = ?",
+        *(now, now, sink),
+    )
     if not rows:
         raise StateError(f"sink '{sink}' has not run yet; there is nothing to enable")
 
@@ -147,7 +153,8 @@ async def enable(journal: "Journal", sink: str) -> bool:
         connection.execute("UPDATE delivery SET due = NULL WHERE sink = ?", (sink,))
 
     await journal.write(write)
-    return bool(rows[0][0] == "disabled")
+    ((disabled, waiting),) = rows
+    return "disabled" if disabled else "waiting" if waiting else "active"
 
 
 def _journal(connection: sqlite3.Connection, path: Path, max_bytes: int) -> JournalStatus:

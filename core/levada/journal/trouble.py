@@ -11,6 +11,7 @@ from levada.errors import StateError
 
 _DAMAGE: Final = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT}
 _DISK: Final = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL}
+_PLACE: Final = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 _DISK_ERRNO: Final = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 _DISK_REMEDY: Final = "; its disk is full, or fails: nothing was lost, run the same again later"
@@ -49,22 +50,27 @@ def trouble(error: Exception, path: Path, done: str) -> StateError:
         local = error.errno in _DISK_ERRNO
         remedy = _DISK_REMEDY if local else ""
         return StateError(f"{path} cannot be {done}: {error.strerror}{remedy}", local=local)
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    code = _code(error)
     if code in _DAMAGE and not isinstance(error, sqlite3.ProgrammingError):
         return DamagedError(path, str(error))
-    local = code in _DISK
-    return StateError(f"{path} cannot be {done}: {error}{_remedy(code, path)}", local=local)
+    remedy = _remedy(code, path)
+    return StateError(f"{path} cannot be {done}: {error}{remedy}", local=code in _DISK)
+
+
+def is_of_place(error: Exception) -> bool:
+    """Whether it is not the journal that SQLite fails at, but a disk or folder it cannot write to."""
+    return _code(error) in _DISK | _PLACE
+
+
+def _code(error: Exception) -> int:
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
 def _remedy(code: int, path: Path) -> str:
-    match code:
-        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
-            return f"; SQLite has to write to {path.parent}, also to read a journal that is in use"
-        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_FULL:
-            return _DISK_REMEDY
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return "; another program has locked it"
-        case sqlite3.SQLITE_NOTADB:
-            return "; move it away, or restore a copy"
-        case _:
-            return ""
+    if code in _PLACE:
+        return f"; SQLite has to write to {path.parent}, also to read a journal that is in use"
+    if code in _DISK:
+        return _DISK_REMEDY
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return "; another program has locked it"
+    return "; move it away, or restore a copy" if code == sqlite3.SQLITE_NOTADB else ""

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -112,7 +113,8 @@ class Writer:
     def _undo(self) -> None:
         self.rollbacks += 1
         if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+            with suppress(sqlite3.Error):  # the next BEGIN says what is wrong
+                self._connection.execute("ROLLBACK")
 
     def _put_back(self, orders: Sequence[_Order]) -> None:
         """Let those that were run and undone wait again, before all others."""

@@ -53,7 +53,7 @@ def test_a_reader_leaves_it_as_it_is(path: Path) -> None:
     before = path.read_bytes()
 
     with pytest.raises(StateError, match="older Levada; `levada run` brings it up to date"):
-        schema.connect(path, readonly=True)
+        schema.connect_to_read(path)
 
     assert path.read_bytes() == before
 

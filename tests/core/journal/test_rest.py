@@ -12,6 +12,7 @@ import pytest
 from core.doubles import CollectingSink, ScriptedSource, event, settings
 from levada import Batch, Partition, StateError
 from levada.journal import Journal, rest, schema
+from levada.journal.files import has_log
 from levada.journal.repair import repair
 from levada.journal.status import status
 from levada.setup import SinkSetup, SourceSetup
@@ -156,7 +157,7 @@ async def test_a_copy_without_its_log_is_noticed(tmp_path: Path) -> None:
 
     found = repair(copy.parent)
 
-    assert found.structure == "its log, state.db-wal, is missing"
+    assert found.structure == "its log, state.db-wal, was missing"
     async with Journal(settings(tmp_path / "copy")) as journal:
         await fill(journal)
 
@@ -175,13 +176,62 @@ async def test_somebody_who_reads_while_it_is_closed_does_no_harm(tmp_path: Path
     path = tmp_path / "state" / "state.db"
     journal = Journal(settings(tmp_path))
     await fill(journal)
-    with closing(schema.connect(path, readonly=True)) as reader:
+    with closing(schema.connect_to_read(path)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM meta").fetchone()
         await journal.close()
 
     async with Journal(settings(tmp_path)) as journal:
         assert journal.last_seq == EVENTS
+
+
+async def test_somebody_who_reads_until_it_is_closed_does_no_harm_either(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "state.db"
+    journal = Journal(settings(tmp_path))
+    await fill(journal)
+    with closing(schema.connect_to_read(path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM meta").fetchone()
+        journal._writing.execute("PRAGMA max_page_count = 1")  # nor can it say that it is closed
+        await journal.close()
+
+    assert has_log(path)
+    async with Journal(settings(tmp_path)) as journal:
+        assert journal.last_seq == EVENTS
+
+
+async def test_a_newer_journal_that_was_never_closed_keeps_its_log(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "state.db"
+    journal = Journal(settings(tmp_path))
+    await fill(journal)
+    copy = tmp_path / "copy" / "state"
+    journal._writing.execute("PRAGMA user_version = 99")
+    shutil.copytree(path.parent, copy)
+    await journal.close()
+
+    with pytest.raises(StateError, match="written by a newer Levada"):
+        Journal(settings(tmp_path / "copy"))
+
+    assert has_log(copy / "state.db")
+
+
+def test_checksums_of_another_time_are_not_believed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(flipped(whole, 5000))
+    look = rest._sums
+
+    def opened_and_closed(path: Path) -> object:
+        monkeypatch.undo()
+        found = look(path)
+        path.write_bytes(whole)
+        rest.note(path)
+        return found
+
+    monkeypatch.setattr(rest, "_sums", opened_and_closed)
+
+    assert not rest.change(path)
 
 
 async def test_checksums_that_cannot_be_written_do_no_harm(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_a_file_that_is_not_there_is_refused_and_not_made(path: Path) -> None:
 
 def test_a_reader_cannot_write(path: Path) -> None:
     schema.create(path)
-    connection = schema.connect(path, readonly=True)
+    connection = schema.connect_to_read(path)
 
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         connection.execute("DELETE FROM meta")
