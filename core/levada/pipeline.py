@@ -131,15 +131,22 @@ class Pipeline:
             host.patient = patient
             stack.push_async_callback(host.close)
             stack.push_async_callback(self._close)
-            for sink in self.setup.sinks:
-                cursor = await journal.cursor(sink, accept_identity_change=accept)
+            # Who reads or writes elsewhere than before is refused before anybody touches anything.
+            states = [
+                await journal.source(source, accept_identity_change=accept)
+                for source in self.setup.sources
+            ]
+            cursors = [
+                await journal.cursor(sink, accept_identity_change=accept)
+                for sink in self.setup.sinks
+            ]
+            for sink, cursor in zip(self.setup.sinks, cursors, strict=True):
                 drain = Drain(sink, cursor, host, self._changed)
                 self._to_close.append(drain)
                 self.drains.append(drain)  # before it opens: it may be asked for what hangs
                 await self._until([drain.open()])
             journal.warn_of_removed_sinks()
-            for source in self.setup.sources:
-                state = await journal.source(source, accept_identity_change=accept)
+            for source, state in zip(self.setup.sources, states, strict=True):
                 intake = Intake(source, state, host, on_kept=self._kept)
                 self._to_close.append(intake)
                 self.intakes.append(intake)

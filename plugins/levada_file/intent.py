@@ -1,12 +1,12 @@
-"""Which segments are not committed yet, and whose they are.
+"""Which segment is not committed yet, and whose it is.
 
 The journal learns of a segment only with the receipt of the first write into it. Should the
 process die before, the segment holds bytes that no receipt vouches for, and nothing in it tells
-them from somebody else's. So a hidden file says beforehand, durably: "segments from this number
-on are being made by this sink of this journal, after that mark". It goes once the host shows, by
-its next call, that the receipt is committed; where none comes, it is no longer true. A leftover
-named by an intent that is true is removed; any other file in our way is left alone and stops the
-sink.
+them from somebody else's. So a hidden file says beforehand, durably: "this segment is being made
+by this sink of this journal, after that mark", and, once it is made, which file it is. It goes when
+the host shows, by its next call, that the receipt is committed; where none comes, it is no longer
+true. A leftover named by an intent that is true is removed; any other file in our way is left alone
+and stops the sink.
 """
 
 import json
@@ -34,31 +34,49 @@ class Intent:
 
     _layout: Layout
     _owner: Owner
-    _first: int | None = field(default=None, init=False)
+    _number: int | None = field(default=None, init=False)
+    _inode: int | None = field(default=None, init=False)
 
     def load(self, mark: Mark | None) -> None:
         """Read what an earlier process left that wrote after *mark*.
 
         Somebody else's, a torn one, and one after another mark count as none.
         """
-        self._first = None
+        self._number = None
         try:
-            found = json.loads(self._path.read_bytes())
-            first = int(found.pop("first")) if isinstance(found, dict) else -1
-            if found == self._what(mark):
-                self._first = first
+            found = dict(json.loads(self._path.read_bytes()))
+            number, inode = int(found.pop("segment")), found.pop("inode")
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return
+        if found == self._what(mark):
+            self._number, self._inode = number, inode
 
-    def covers(self, number: int) -> bool:
-        """Whether segment *number* is ours and not committed."""
-        return self._first is not None and number >= self._first
+    def covers(self, path: Path) -> bool:
+        """Whether the file at *path* is the one that we made and did not commit."""
+        if self._number is None or self._layout.number(path.name) != self._number:
+            return False
+        there = path.lstat()
+        return there.st_ino == self._inode or (self._inode is None and there.st_size == 0)
 
     def declare(self, number: int, mark: Mark | None) -> None:
-        """Say that segments from *number* on are ours, before the first is created after *mark*."""
-        if self.covers(number):
-            return
-        text = {**self._what(mark), "first": number}
+        """Say that segment *number* is ours, before it is created after *mark*."""
+        self._number, self._inode = number, None
+        self._write(mark)
+        sync_folder(self._layout.folder)
+
+    def made(self, inode: int, mark: Mark | None) -> None:
+        """Say which file it is, before anything is written to it: somebody may put another there."""
+        self._inode = inode
+        self._write(mark)
+
+    def withdraw(self) -> None:
+        """Remove it: what it named is committed, or gone."""
+        if self._number is not None:
+            self._path.unlink(missing_ok=True)
+            self._number = None
+
+    def _write(self, mark: Mark | None) -> None:
+        text = {**self._what(mark), "segment": self._number, "inode": self._inode}
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         handle = os.open(self._path, flags, 0o600)
         try:
@@ -66,14 +84,6 @@ class Intent:
             os.fsync(handle)
         finally:
             os.close(handle)
-        sync_folder(self._layout.folder)
-        self._first = number
-
-    def withdraw(self) -> None:
-        """Remove it: whatever it named is committed, or gone."""
-        if self._first is not None:
-            self._path.unlink(missing_ok=True)
-            self._first = None
 
     def _what(self, mark: Mark | None) -> dict[str, Json]:
         """Return what tells our intent after *mark* from all others."""

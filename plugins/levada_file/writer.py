@@ -8,6 +8,8 @@ written again, with the same bytes.
 """
 
 import errno
+import os
+import stat
 import threading
 import time
 import zlib
@@ -137,16 +139,17 @@ class Writer:
         except (FileExistsError, Fatal):  # it came this very moment
             self._intent.withdraw()
             raise _not_ours(path) from None
+        self._intent.made(os.fstat(self._segment.handle).st_ino, self.committed)
         sync_folder(self.layout.folder)
         return self._segment
 
     def _is_left_for_us(self, path: Path) -> bool:
-        """Whether a file is there that is to be used: the one file, and empty."""
+        """Whether a file is there that may be used: an empty one."""
         try:
-            size = path.lstat().st_size
+            there = path.lstat()
         except FileNotFoundError:
             return False
-        if size or not self.layout.one_file:
+        if there.st_size or not stat.S_ISREG(there.st_mode):
             raise _not_ours(path)
         return True
 
@@ -161,6 +164,7 @@ class Writer:
             Segment.reopen(segment.path, self.committed).close()
         else:
             segment.path.unlink()
+            sync_folder(self.layout.folder)  # the intent is about to name another
         return self._start(number + 1)
 
     def _restore(self) -> None:
@@ -175,7 +179,7 @@ class Writer:
         """Remove what we began and never committed; stop at what is not ours."""
         last = self.layout.number(self.committed.segment) if self.committed else -1
         newer = self.layout.newer(last)
-        ours = [path for path in newer if self._intent.covers(self.layout.number(path.name))]
+        ours = [path for path in newer if self._intent.covers(path)]
         for path in newer:
             size = path.lstat().st_size
             if size and path not in ours:

@@ -13,7 +13,8 @@ from crash.killing import Blow, Victim, needs_strace
 from crash.rounds import each_nth
 from levada import StateError
 from levada.journal import Journal
-from levada.journal.repair import TABLES, repair
+from levada.journal.repair import repair
+from levada.journal.salvage import COPIED
 
 pytestmark = needs_strace
 
@@ -38,7 +39,7 @@ def rows_of(state: Path) -> Rows:
     with closing(sqlite3.connect(state / "state.db")) as journal:
         return {
             table: sorted(journal.execute(f"SELECT * FROM {table}"))
-            for table in (*TABLES, "meta", "sqlite_sequence")
+            for table in (*COPIED, "meta", "sqlite_sequence")
         }
 
 

@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -205,8 +207,21 @@ def test_after_a_crash_nothing_takes_the_log_away_before_the_next_run(
     assert (first.returncode, again.returncode) == (0, 0), again.stderr
 
 
+@pytest.mark.parametrize("how", ["mode=rw", "mode=ro"])
+def test_after_a_crash_another_program_may_look_at_the_journal(desk: Desk, how: str) -> None:
+    crash(desk)
+    place = f"{(state(desk) / 'state.db').as_uri()}?{how}"
+    with closing(sqlite3.connect(place, uri=True)) as other:
+        assert other.execute("SELECT count(*) FROM event").fetchone() == (6 * 8,)
+
+    done = run(desk, "run p.toml")
+
+    assert done.returncode == 0, done.stderr
+    assert ("has no log" in done.stderr) == (how == "mode=rw")
+
+
 def test_after_a_crash_a_full_disk_does_not_take_the_log_away(desk: Desk, full: Path) -> None:
-    (full / "hog").rename(desk.folder / "hog")
+    (full / "hog").unlink()
     crash(desk)
     with pytest.raises(OSError, match="No space"):
         (full / "hog").write_bytes(b"x" * 500_000)

@@ -357,3 +357,19 @@ def test_two_sinks_on_one_file_are_refused_through_links_too(site: Site) -> None
 
     assert done.returncode == 2
     assert "sinks 'one' and 'two' write to the same place" in done.stderr
+
+
+def test_a_run_that_is_refused_touches_no_file(site: Site) -> None:
+    site.source("numbers", "def identity(self): return 'here'")
+    pipeline(site, "out.jsonl")
+    site.desk.run("run", "p.toml")
+    out = site.desk.folder / "out.jsonl"
+    with out.open("ab") as file:
+        file.write(b"what a crash left")
+    before = out.read_bytes()
+
+    site.source("numbers", "def identity(self): return 'elsewhere'")
+    done = site.desk.run("run", "p.toml")
+
+    assert done.returncode == 6
+    assert out.read_bytes() == before

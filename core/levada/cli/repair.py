@@ -43,6 +43,10 @@ def _lines(found: "Repair", file: Path) -> list[str]:
         lines.append(f"turned back what had changed since it was closed: {bits}")
     if found.structure:
         lines.append(f"its file was damaged ({found.structure}); what could be read was kept")
+    if found.forgets_positions:
+        lines.append("!!  what was read may be read and delivered once more")
+    if found.forgets_receipts:
+        lines.append("!!  a sink may not know its files any more: it stops, and says which to move")
     lines += [f"  {table}: some of its rows could not be read" for table in found.lost]
     if found.damaged:
         what = count(found.damaged, "event")

@@ -72,8 +72,9 @@ class Journal:
             schema.create(path)
         unclean = has_log(path)
         self._reader = schema.look(path)
-        stack.callback(self._reader.close)  # the last to go: see `rest.end`
+        stack.callback(self._reader.close)
         schema.check_whole(self._reader, path, unclean=unclean)
+        self._reader.execute("PRAGMA query_only = ON")
         self._writing = schema.connect(path)
         stack.callback(self._writing.close)
         self.uuid, self._bytes = self._meta(path)

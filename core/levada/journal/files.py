@@ -32,6 +32,26 @@ def removed(path: Path, suffixes: tuple[str, ...] = ("", "-wal", "-shm")) -> Non
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
+def copied(path: Path, copy: Path) -> None:
+    """Copy a journal with its log, and make the copy durable; its name is not yet.
+
+    Raises:
+        OSError: it cannot be; nothing of it is left.
+    """
+    removed(copy)
+    try:
+        for suffix in ("", "-wal"):
+            part = path.with_name(path.name + suffix)
+            if part.exists():
+                target = copy.with_name(copy.name + suffix)
+                target.touch(mode=0o600)
+                target.write_bytes(part.read_bytes())
+                synced(target)
+    except OSError:
+        removed(copy)
+        raise
+
+
 def put_in_place(draft: Path, path: Path) -> None:
     """Put the journal *draft*, which has no log, in the place of the one at *path*.
 

@@ -6,9 +6,8 @@ import sqlite3
 import time
 from contextlib import closing, suppress
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from attrs import define, field
 
@@ -16,16 +15,16 @@ from levada.errors import StateError
 from levada.event import Event, Origin
 from levada.journal import FILE, rest, schema, values
 from levada.journal.dead_letters import bury
-from levada.journal.files import has_log, log_of, put_in_place, removed, settle, synced
+from levada.journal.files import copied, has_log, log_of, put_in_place, removed, settle, synced
 from levada.journal.folder import check
 from levada.journal.lock import locked
 from levada.journal.rows import ranges
+from levada.journal.salvage import readable, salvage
 from levada.journal.trouble import DamagedError, told
 from levada.page import parse_time
 
 log: logging.Logger = logging.getLogger("levada.journal")
 
-TABLES = ("source", "partition", "seen", "event", "sink", "delivery", "dead", "diagnostic")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 REASON = "it was damaged on this machine's disk; read its execution again"
 
@@ -51,6 +50,16 @@ class Repair:
 
     reset: dict[str, int] = field(factory=dict)
     """Values of other tables that could not be read, by table and column."""
+
+    @property
+    def forgets_positions(self) -> bool:
+        """Whether it may not be known any more what was read."""
+        return not self.lost.keys().isdisjoint({"partition", "seen"})
+
+    @property
+    def forgets_receipts(self) -> bool:
+        """Whether it may not be known any more where a sink's files end."""
+        return "sink" in self.lost or "sink.receipt" in self.reset
 
 
 def repair(folder: Path) -> Repair:
@@ -82,10 +91,13 @@ def _repair(path: Path, found: Repair) -> None:
         _mend_in_place(path, found)
     except DamagedError as error:
         found.structure = error.what
-        copy = found.copy or _copy(path)
+        copy, draft = found.copy or _copy(path), path.with_name(f"{path.name}.repaired")
+        removed(draft)
         try:
-            draft = _salvaged(path, found)
+            found.lost = dict(salvage(path, draft))
+            _mend_all(draft, found)
         except BaseException:
+            removed(draft)
             if found.copy is None:  # nothing was changed
                 removed(copy)
             raise
@@ -133,7 +145,7 @@ def _check(path: Path) -> None:
 def _is_odd(path: Path) -> bool:
     """Whether something is wrong in a journal that SQLite can read."""
     with told(path, "repaired"), closing(schema.connect_to_read(path)) as connection:
-        connection.text_factory = _text
+        connection.text_factory = readable
         return any(values.broken_events(connection)) or bool(values.broken(connection))
 
 
@@ -144,179 +156,31 @@ def _mend_in_place(path: Path, found: Repair) -> None:
         found.structure = f"its log, {log_of(path).name}, was missing"
     if is_odd or log_is_missing:
         found.copy = found.copy or _copy(path)
-        with told(path, "repaired"), closing(schema.connect(path)) as connection:
-            connection.text_factory = _text
-            _mend(connection, found)
-            rest.end(connection)
+        with told(path, "repaired"):
+            _mend_all(path, found)
+
+
+def _mend_all(path: Path, found: Repair) -> None:
+    with closing(schema.connect(path)) as connection:
+        connection.text_factory = readable
+        _mend(connection, found)
+        rest.end(connection)
 
 
 def _log_is_missing(path: Path) -> bool:
     if has_log(path):
         return False
     with told(path, "repaired"), closing(schema.connect_to_read(path)) as connection:
-        return not rest.is_closed(connection)
-
-
-def _text(text: bytes) -> str:
-    """Read a text, of which damage can have made anything."""
-    return text.decode("utf-8", "replace")
+        return rest.lacks_log(connection) or rest.may_lack_log(connection)
 
 
 def _copy(path: Path) -> Path:
     """Copy the journal with its log, so that not even a power loss takes the copy."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     copy = path.with_name(f"{path.name}.damaged-{stamp}")
-    _copied(path, copy)
+    copied(path, copy)
     synced(copy.parent)
     return copy
-
-
-def _copied(path: Path, copy: Path) -> None:
-    removed(copy)
-    try:
-        for suffix in ("", "-wal"):
-            part = path.with_name(path.name + suffix)
-            if part.exists():
-                target = copy.with_name(copy.name + suffix)
-                target.touch(mode=0o600)
-                target.write_bytes(part.read_bytes())
-                synced(target)
-    except OSError:
-        removed(copy)
-        raise
-
-
-def _salvaged(path: Path, found: Repair) -> Path:
-    """Return a new journal that has what can be read of the one at *path*; say what cannot."""
-    work, draft = (path.with_name(f"{path.name}.{name}") for name in ("salvage", "repaired"))
-    removed(draft)
-    try:
-        _copied(path, work)
-        _fill_up(work)
-        _mend_schema(work)
-        schema.create(draft)
-        _copy_all(work, draft, path, found)
-    except BaseException:
-        removed(draft)
-        raise
-    finally:
-        removed(work)
-    return draft
-
-
-def _copy_all(work: Path, draft: Path, path: Path, found: Repair) -> None:
-    with closing(sqlite3.connect(work)) as old, closing(schema.connect(draft)) as new:
-        old.text_factory = new.text_factory = _text
-        new.execute("PRAGMA foreign_keys = OFF")
-        new.execute("BEGIN")
-        _copy_meta(old, new, path)
-        for table in TABLES:
-            cut = _copy_rows(old, new, table)
-            if cut:
-                found.lost[table] = cut
-        if "sink" in found.lost:
-            values.forget_name(new)
-        new.execute("COMMIT")
-        _mend(new, found)
-        new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _fill_up(path: Path) -> None:
-    """Give a file that was cut the length that its header tells: SQLite reads none that is shorter."""
-    with path.open("r+b") as file:
-        head = file.read(32)
-        size = int.from_bytes(head[16:18]) or 4096
-        length = (65536 if size == 1 else size) * int.from_bytes(head[28:32])
-        if file.seek(0, 2) < length:
-            file.truncate(length)
-
-
-def _mend_schema(path: Path) -> None:
-    """Put back what defines the tables, as far as it was damaged: SQLite reads none without it."""
-    query = "SELECT name, type, tbl_name, sql FROM sqlite_schema"
-    with closing(sqlite3.connect(":memory:")) as pattern:
-        pattern.executescript(schema.TABLES)
-        ours = {row[0]: row for row in pattern.execute(query)}
-    with closing(sqlite3.connect(path, isolation_level=None)) as old:
-        old.text_factory = _text
-        try:
-            old.execute("PRAGMA writable_schema = ON")  # with it SQLite passes over what is damaged
-            names = [name for name, *_ in old.execute(query).fetchall()]
-            unknown = [name for name in names if name and name not in ours]
-            missing = [name for name in ours if name not in names]
-            for name in unknown:
-                for close in get_close_matches(name, missing, 1):
-                    names[names.index(name)] = close
-                    missing.remove(close)
-            rows = old.execute("SELECT rowid FROM sqlite_schema").fetchall()
-            for (row,), name in zip(rows, names, strict=True):
-                if name in ours:
-                    old.execute(
-                        "UPDATE sqlite_schema SET name = ?, type = ?, tbl_name = ?, sql = ?"
-                        " WHERE rowid = ?",
-                        (*ours[name], row),
-                    )
-        except (sqlite3.DatabaseError, UnicodeDecodeError):
-            log.debug("the tables of %s cannot be mended", path, exc_info=True)
-
-
-def _copy_meta(old: sqlite3.Connection, new: sqlite3.Connection, path: Path) -> None:
-    try:
-        rows = old.execute("SELECT name, value FROM meta").fetchall()
-        numbers = old.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-        raise StateError(
-            f"{path} cannot be repaired: {str(error)!a}; restore a copy of the state folder"
-        ) from error
-    known = [row for row in rows if None not in row]
-    new.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", known)
-    new.execute("DELETE FROM sqlite_sequence")
-    new.executemany("INSERT INTO sqlite_sequence VALUES (?, ?)", numbers)
-
-
-def _copy_rows(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> int:
-    """Copy a table row by row; return how many did not come over, as far as that is known.
-
-    Where a row cannot be read, those behind it are read from the other end; of events, those in
-    between one by one.
-    """
-    columns = sorted(schema.columns_expected()[table])
-    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-    insert = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"
-    lost = 0
-    try:
-        for row in old.execute(f"SELECT {names} FROM {table}"):
-            lost += not new.execute(insert, row).rowcount
-    except sqlite3.DatabaseError:
-        lost += 1
-    else:
-        return lost
-    with suppress(sqlite3.DatabaseError):
-        for row in old.execute(f"SELECT {names} FROM {table} ORDER BY {_KEYS[table]}"):
-            new.execute(insert, row)
-    if table == "event":
-        missing = new.execute(_GAPS, (MOST_LOOKED_FOR,)).fetchall()
-        for seq in (seq for first, last in missing for seq in range(first, last)):
-            with suppress(sqlite3.DatabaseError):
-                for row in old.execute(f"SELECT {names} FROM event WHERE seq = ?", (seq,)):
-                    new.execute(insert, row)
-    return lost
-
-
-_KEYS: Final = {
-    **dict.fromkeys(TABLES, "rowid DESC"),
-    "source": "name DESC",
-    "seen": "partition DESC, id DESC",
-    "sink": "name DESC",
-    "diagnostic": "connector DESC, what DESC, fields DESC",
-}
-"""How to read a table from its other end."""
-
-MOST_LOOKED_FOR: Final = 1_000_000
-
-_GAPS: Final = """
-    SELECT seq + 1, following FROM (SELECT seq, lead(seq) OVER (ORDER BY seq) AS following FROM event)
-    WHERE following BETWEEN seq + 2 AND seq + ?"""
 
 
 def _mend(connection: sqlite3.Connection, found: Repair) -> None:

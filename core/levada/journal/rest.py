@@ -26,7 +26,9 @@ MOST_BYTES: Final = 256 * 1024 * 1024
 
 _MAGIC: Final = b"levada sums 1\n"
 
+_CLOSED, _OPENED, _IN_USE = "1", "0", "-"
 _SET_CLOSED: Final = "INSERT OR REPLACE INTO meta VALUES ('closed', ?)"
+_CLOSED_QUERY: Final = "SELECT value FROM meta WHERE name = 'closed'"
 
 
 @frozen
@@ -44,30 +46,38 @@ class Change:
 
 
 def begin(connection: sqlite3.Connection) -> None:
-    """Have the journal's own file say that it is in use, and that its log belongs to it."""
-    connection.execute(_SET_CLOSED, ("0",))
+    """Have the journal's own file say that it is in use, and its log something more.
+
+    So a file that says no more than this has lost its log. One that does had it put into it by
+    whoever closed it, also another program, or has lost what was committed since it last grew.
+    """
+    connection.execute(_SET_CLOSED, (_OPENED,))
     connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    connection.execute(_SET_CLOSED, (_IN_USE,))
 
 
 def end(connection: sqlite3.Connection) -> bool:
     """Have the journal say that it is closed, as the last thing before it is; return whether it does.
 
-    A full disk and somebody who is reading can prevent it. Then its log has to stay, and with it
-    some connection that only reads until those that write are closed: the last of them takes the
-    log away.
+    A full disk and somebody who is reading can prevent it; then less is known the next time.
     """
     with suppress(sqlite3.Error):
         connection.execute("PRAGMA busy_timeout = 0")
         connection.execute("PRAGMA wal_checkpoint(RESTART)")  # makes room for one more commit
-        connection.execute(_SET_CLOSED, ("1",))
+        connection.execute(_SET_CLOSED, (_CLOSED,))
         ((busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return not busy
     return False
 
 
-def is_closed(connection: sqlite3.Connection) -> bool:
-    """Whether the last process that used the journal closed it, as far as its own file tells."""
-    return ("0",) not in connection.execute("SELECT value FROM meta WHERE name = 'closed'")
+def lacks_log(connection: sqlite3.Connection) -> bool:
+    """Whether a journal without a log had one that is lost."""
+    return (_OPENED,) in connection.execute(_CLOSED_QUERY)
+
+
+def may_lack_log(connection: sqlite3.Connection) -> bool:
+    """Whether a journal without a log was not closed by a process that said so."""
+    return (_IN_USE,) in connection.execute(_CLOSED_QUERY)
 
 
 def note(path: Path) -> None:

@@ -1,30 +1,24 @@
-"""The journal's tables, its pragmas, and how it is opened."""
+"""How a journal is made, checked and opened."""
 
 import logging
 import sqlite3
 import uuid
-from collections.abc import Mapping
 from contextlib import ExitStack, closing
-from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
 
 from levada.errors import StateError
 from levada.journal import rest, values
 from levada.journal.files import has_log, log_of, synced
 from levada.journal.migrations import migrate
+from levada.journal.tables import TABLES, VERSION, columns, columns_expected
 from levada.journal.trouble import DamagedError, is_of_place, told
 
 log: logging.Logger = logging.getLogger("levada.journal")
 
 APPLICATION_ID = 0x4C565644  # "LVVD"
-VERSION = 4
 
 ALWAYS_CHECKED_BYTES = 64 * 1024 * 1024
 CHECKED_BYTES = 256 * 1024 * 1024
-
-Column: TypeAlias = tuple[Any, ...]
-"""A column's type, whether it is NOT NULL, its default, its place in the primary key, and what it refers to."""
 
 # FULL, not NORMAL: what follows a commit (an unlink, an answer to an upstream, a pruned row) cannot
 # be undone, so the commit has to survive a power loss.
@@ -38,133 +32,6 @@ PRAGMA wal_autocheckpoint = 1000;
 PRAGMA journal_size_limit = 16777216;
 PRAGMA temp_store = MEMORY;
 PRAGMA mmap_size = 0;
-"""
-
-# AUTOINCREMENT: without it numbers would start again at 1 once the table is pruned empty, and
-# sinks would take new events for old ones. A forgotten partition's id would come back as well.
-# A column that came later is the last of its table, where a migration puts it too.
-TABLES = """
--- 'journal' is its UUID, 'bytes' about what its events take, 'closed' whether no process has it.
-CREATE TABLE meta (
-    name TEXT PRIMARY KEY,
-    value TEXT NOT NULL
-) WITHOUT ROWID;
-
-CREATE TABLE source (
-    name TEXT PRIMARY KEY,
-    connector TEXT NOT NULL,
-    account TEXT NOT NULL,
-    position TEXT
-) WITHOUT ROWID;
-
--- `state` is open, lingering, closed, gone, or settled: closed, and never asked for again.
--- `version` is NULL while the last read was not complete; `memo` is the source's own.
--- `last` is the number of its newest event; the row has to stay as long as that one does.
-CREATE TABLE partition (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    connector TEXT NOT NULL,
-    account TEXT NOT NULL,
-    key TEXT NOT NULL,
-    source TEXT NOT NULL,
-    uri TEXT NOT NULL,
-    position TEXT,
-    version TEXT,
-    sorting TEXT,
-    final INTEGER NOT NULL DEFAULT 0,
-    changed TEXT,
-    state TEXT NOT NULL DEFAULT 'open',
-    events INTEGER NOT NULL DEFAULT 0,
-    last INTEGER NOT NULL DEFAULT 0,
-    memo TEXT,
-    UNIQUE (connector, account, key)
-);
-CREATE INDEX partition_open ON partition (source, state) WHERE state IN ('open', 'lingering');
-CREATE INDEX partition_closed ON partition (source, sorting) WHERE state IN ('closed', 'gone');
-CREATE INDEX partition_settled ON partition (last) WHERE state = 'settled';
-
--- All ids of a partition that is open, the newest of one that is closed.
-CREATE TABLE seen (
-    partition INTEGER NOT NULL REFERENCES partition (id),
-    id TEXT NOT NULL,
-    seq INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (partition, id)
-) WITHOUT ROWID;
-
-CREATE TABLE event (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    partition INTEGER NOT NULL,
-    id TEXT NOT NULL,
-    type TEXT NOT NULL,
-    time TEXT NOT NULL,
-    subject TEXT,
-    kind TEXT,
-    raw BLOB NOT NULL,
-    crc INTEGER NOT NULL,
-    kept_at INTEGER NOT NULL
-);
-
--- `due` is when the whole sink may be tried again, for what its destination asked, in Unix seconds.
--- `moves` is how often it has lost its receipt, because it went on elsewhere or by damage.
-CREATE TABLE sink (
-    name TEXT PRIMARY KEY,
-    connector TEXT NOT NULL,
-    identity TEXT NOT NULL,
-    state TEXT NOT NULL DEFAULT 'active',
-    reason TEXT,
-    seq INTEGER NOT NULL,
-    receipt TEXT,
-    since INTEGER NOT NULL,
-    delivered INTEGER NOT NULL DEFAULT 0,
-    dead INTEGER NOT NULL DEFAULT 0,
-    dropped INTEGER NOT NULL DEFAULT 0,
-    filtered INTEGER NOT NULL DEFAULT 0,
-    due REAL,
-    moves INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID;
-
-CREATE TABLE delivery (
-    id INTEGER PRIMARY KEY,
-    sink TEXT NOT NULL REFERENCES sink (name),
-    first INTEGER NOT NULL,
-    members TEXT NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    due REAL,
-    reason TEXT
-);
-CREATE INDEX delivery_sink ON delivery (sink, first);
-
--- `sink` is '' for what a source could not make an event of; `event` is then a hash of `raw`.
--- The last five are what an event has besides, so that it can be delivered when its row has gone.
-CREATE TABLE dead (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    sink TEXT NOT NULL,
-    connector TEXT NOT NULL,
-    account TEXT NOT NULL,
-    partition TEXT NOT NULL,
-    event TEXT NOT NULL,
-    seq INTEGER,
-    raw BLOB NOT NULL,
-    reason TEXT NOT NULL,
-    attempts INTEGER NOT NULL,
-    time TEXT NOT NULL,
-    uri TEXT,
-    event_type TEXT,
-    event_time TEXT,
-    subject TEXT,
-    kind TEXT,
-    UNIQUE (sink, connector, account, partition, event)
-);
-
--- What connectors reported besides events; `connector` is its name in the pipeline.
-CREATE TABLE diagnostic (
-    connector TEXT NOT NULL,
-    what TEXT NOT NULL,
-    fields TEXT NOT NULL,
-    count INTEGER NOT NULL,
-    first TEXT NOT NULL,
-    last TEXT NOT NULL,
-    PRIMARY KEY (connector, what, fields)
-) WITHOUT ROWID;
 """
 
 
@@ -193,8 +60,8 @@ def connect(path: Path) -> sqlite3.Connection:
 def look(path: Path) -> sqlite3.Connection:
     """Check a journal that is to be written to; return a connection that only reads.
 
-    As long as it is open the log stays, whoever else closes theirs. Until then nothing else of
-    this process may open the file: closing that would undo the locks of this one.
+    While it is open nothing else of this process may open the file: closing that would undo the
+    locks of this one.
 
     Raises:
         DamagedError: SQLite cannot read it, bits have changed since it was closed, what another
@@ -205,10 +72,16 @@ def look(path: Path) -> sqlite3.Connection:
     with told(path, "opened"), ExitStack() as stack:
         change = _change(path)
         has_its_log = has_log(path)
-        connection = stack.enter_context(closing(_open(path, "mode=ro")))
+        connection = stack.enter_context(closing(_open(path)))
         version = _check(connection, path)
-        if not (has_its_log or rest.is_closed(connection)):
+        if not has_its_log and rest.lacks_log(connection):
             raise DamagedError(path, f"its log, {log_of(path).name}, is missing")
+        if not has_its_log and rest.may_lack_log(connection):
+            log.warning(
+                "%s was not closed by Levada and has no log: unless another program has put that"
+                " into it, what was committed last is missing",
+                path,
+            )
         if change:
             _check_all(connection, path, values_too=version == VERSION)
         stack.pop_all()
@@ -366,29 +239,3 @@ def _check_tables(connection: sqlite3.Connection, path: Path) -> None:
     for table, expected in columns_expected().items():
         if found.get(table) != expected:
             raise DamagedError(path, f"its table '{table}' is not as it should be")
-
-
-@cache
-def columns_expected() -> Mapping[str, Mapping[str, Column]]:
-    """Return the columns of each table of a journal."""
-    with closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript(TABLES)
-        return columns(connection)
-
-
-def columns(connection: sqlite3.Connection) -> Mapping[str, Mapping[str, Column]]:
-    """Return the columns of each table that there is: the type and constraints of each."""
-    found: dict[str, dict[str, Column]] = {}
-    for table, column, *facts in connection.execute(
-        'SELECT found.name, info.name, info.type, info."notnull", info.dflt_value, info.pk'
-        " FROM sqlite_schema AS found, pragma_table_info(found.name) AS info"
-        " WHERE found.type = 'table'"
-    ):
-        found.setdefault(table, {})[column] = tuple(facts)
-    for table, column, target in connection.execute(
-        'SELECT found.name, key."from", key."table"'
-        " FROM sqlite_schema AS found, pragma_foreign_key_list(found.name) AS key"
-        " WHERE found.type = 'table'"
-    ):
-        found[table][column] += (target,)
-    return found

@@ -197,6 +197,7 @@ class SourceState:
             "INSERT INTO partition (connector, account, key, source, uri) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (connector, account, key)"
             " DO UPDATE SET source = excluded.source,"
+            " uri = CASE uri WHEN '' THEN excluded.uri ELSE uri END,"
             " state = CASE state WHEN 'lingering' THEN state ELSE 'open' END RETURNING id, events",
             (
                 *self._identity,

@@ -6,7 +6,7 @@ import pytest
 
 from crash.test_kill_in_migration import BACK_TO_1
 from levada import StateError
-from levada.journal import schema
+from levada.journal import schema, tables
 from levada.journal.rows import checksum
 
 ROWS = """
@@ -31,7 +31,7 @@ def columns(connection: sqlite3.Connection, table: str) -> set[str]:
 
 def test_an_older_journal_is_brought_up_to_date(path: Path) -> None:
     with closing(schema.connect(path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (tables.VERSION,)
         assert "memo" in columns(connection, "partition")
         assert connection.execute("SELECT * FROM seen").fetchall() == [(1, "evt-1", 0)]
         assert connection.execute("SELECT count(*) FROM diagnostic").fetchone() == (0,)
@@ -78,7 +78,7 @@ def test_both_ways_lead_to_the_same_tables(path: Path, tmp_path: Path) -> None:
         closing(sqlite3.connect(path)) as old,
         closing(sqlite3.connect(tmp_path / "new.db")) as new,
     ):
-        assert schema.columns(old) == schema.columns(new)
+        assert tables.columns(old) == tables.columns(new)
         indexes = "SELECT name FROM sqlite_schema WHERE name LIKE 'partition%' AND type = 'index'"
         ours = {"partition_closed", "partition_settled"}
         assert ours <= {name for (name,) in old.execute(indexes)}

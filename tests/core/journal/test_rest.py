@@ -200,21 +200,6 @@ async def test_somebody_who_reads_until_it_is_closed_does_no_harm_either(tmp_pat
         assert journal.last_seq == EVENTS
 
 
-async def test_a_newer_journal_that_was_never_closed_keeps_its_log(tmp_path: Path) -> None:
-    path = tmp_path / "state" / "state.db"
-    journal = Journal(settings(tmp_path))
-    await fill(journal)
-    copy = tmp_path / "copy" / "state"
-    journal._writing.execute("PRAGMA user_version = 99")
-    shutil.copytree(path.parent, copy)
-    await journal.close()
-
-    with pytest.raises(StateError, match="written by a newer Levada"):
-        Journal(settings(tmp_path / "copy"))
-
-    assert has_log(copy / "state.db")
-
-
 def test_checksums_of_another_time_are_not_believed(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from levada import StateError
-from levada.journal import schema
+from levada.journal import schema, tables
 
 
 @pytest.fixture
@@ -121,12 +121,12 @@ def test_another_programs_database_is_refused_and_left_alone(path: Path) -> None
 
 def test_a_journal_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
     schema.create(path)
-    before = changed(path, f"PRAGMA user_version = {schema.VERSION + 1}")
+    before = changed(path, f"PRAGMA user_version = {tables.VERSION + 1}")
 
     message = refusal(path)
 
     assert message.endswith(
-        f"(schema {schema.VERSION + 1}, this one knows {schema.VERSION}); upgrade"
+        f"(schema {tables.VERSION + 1}, this one knows {tables.VERSION}); upgrade"
     )
     assert path.read_bytes() == before
 

@@ -180,20 +180,37 @@ async def test_what_was_committed_is_left_alone_with_an_older_receipt_or_none(
     assert kept(tmp_path) == before
 
 
-@pytest.mark.parametrize("theirs", [b"", b"precious\n"])
 async def test_what_comes_into_the_way_of_a_segment_is_left_alone(
-    theirs: bytes, resumed: Resumed, delivery: DeliveryOf, ctx: Context, tmp_path: Path
+    resumed: Resumed, delivery: DeliveryOf, ctx: Context, tmp_path: Path
 ) -> None:
     sink = await resumed(rotate_bytes=1)
     await sink.write(delivery(1, 1), ctx)
     place = tmp_path / "archive" / "events-000002.jsonl"
-    put(place, theirs)
+    put(place, b"precious\n")
 
     for _ in range(2):
         with pytest.raises(Fatal, match=rf"{place} .*did not write; move it away"):
             await sink.write(delivery(2, 2), ctx)
 
-    assert content(place) == theirs
+    assert content(place) == b"precious\n"
+
+
+@pytest.mark.parametrize("name", ["events-000077.jsonl", "events-000002.jsonl"])
+async def test_what_is_put_beside_or_in_place_of_a_leftover_is_left_alone(
+    name: str, resumed: Resumed, delivery: DeliveryOf, ctx: Context, tmp_path: Path
+) -> None:
+    crashed = await resumed(rotate_bytes=1)
+    receipt = await crashed.write(delivery(1, 1), ctx)
+    await crashed.write(delivery(2, 2), ctx)
+    place = tmp_path / "archive" / name
+    if place.exists():
+        place.rename(tmp_path / "moved away")
+    put(place, b"precious\n")
+
+    with pytest.raises(Fatal, match=rf"{place} .*did not write; move it away"):
+        await resumed(receipt, rotate_bytes=1)
+
+    assert content(place) == b"precious\n"
 
 
 async def test_what_comes_into_the_way_of_the_one_file_is_left_alone(
