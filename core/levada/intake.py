@@ -41,7 +41,7 @@ from levada.writes import Writes
 
 log: logging.Logger = logging.getLogger("levada.intake")
 
-TURN = 64  # partitions
+TURN = 64  # partitions that discovery shows before others have their turn
 CHANCES = 3  # for a partition in one pass, and for every slot before the source is to blame
 
 
@@ -204,11 +204,13 @@ class Intake:
         """Read whatever discovery shows to be due, then what it did not show; return its end."""
         seen: set[str] = set()
         checkpoint: Checkpoint | None = None
-        turns = _Turns()
+        shown_so_far = 0
         position = self._state.position
         async with aclosing(self._calls.each("partitions", position, self._ctx)) as shown:
             async for each in shown:
-                await turns.take()
+                shown_so_far += 1
+                if shown_so_far % TURN == 0:
+                    await asyncio.sleep(0)  # a plugin's loop may never wait
                 found = self._contract.discovered(each)
                 if isinstance(found, Checkpoint):
                     checkpoint = found
@@ -345,18 +347,6 @@ class Intake:
 
     def _named(self, error: ConfigError) -> ConfigError:
         return ConfigError(f"source '{self.setup.name}': {error}")
-
-
-class _Turns:
-    """Lets others have their turn, now and then, in a loop that may never wait."""
-
-    def __init__(self) -> None:
-        self._taken = 0
-
-    async def take(self) -> None:
-        self._taken += 1
-        if self._taken % TURN == 0:
-            await asyncio.sleep(0)
 
 
 class _SourceContext(HostContext):

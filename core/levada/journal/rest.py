@@ -53,7 +53,11 @@ def begin(connection: sqlite3.Connection) -> None:
     """
     connection.execute(_SET_CLOSED, (_OPENED,))
     connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-    connection.execute(_SET_CLOSED, (_IN_USE,))
+    try:
+        connection.execute(_SET_CLOSED, (_IN_USE,))
+    except sqlite3.Error:  # as it is now it would pass for one that has lost its log
+        connection.execute(_SET_CLOSED, (_IN_USE,))
+        raise
 
 
 def end(connection: sqlite3.Connection) -> bool:
