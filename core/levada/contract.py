@@ -86,12 +86,11 @@ class Contract:
             if event.partition != partition.key:
                 reason = f"yielded an event of another partition than {partition.key!r}"
                 raise self._broken(reason)
-            if reason := _unfit(event):
+            raw = _record(event.raw)
+            if raw is None or _unfit(event):
+                reason = _unfit(event) or "it is no JSON"
                 rejected.append(Rejected(event.raw, reason=reason))
-            elif codec.is_plain(event.raw):
-                events.append(event)
-            else:  # most are as they should be, but for some `levada.page` did not see to it
-                raw = codec.one_line(event.raw)
+            else:
                 events.append(event if raw == event.raw else evolve(event, raw=raw))
         return events
 
@@ -255,16 +254,32 @@ def _fault_of_event(event: object) -> str:
     return ""
 
 
+def _record(raw: bytes) -> bytes | None:
+    """Return a record as one line of JSON; None if it is none.
+
+    Most are as they should be: `levada.page` sees to that, but others may not.
+    """
+    line = raw if codec.is_plain(raw) else codec.one_line(raw)
+    if _is_json_text(line):
+        return line
+    mended = codec.mended(line)
+    return mended if _is_json_text(mended) else None
+
+
+def _is_json_text(text: bytes) -> bool:
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
 def _unfit(event: Event) -> str:
-    """Return why *event* cannot be delivered, to whomever it may be; "" if it can."""
+    """Return what in the names of *event* keeps it from being delivered to anybody; "": nothing."""
     if not event.id:
         return "it has no id"
     if not is_unicode(f"{event.id}{event.type}{event.subject}{event.kind}"):
         return "a name in it is not Unicode text"
-    try:
-        msgspec.json.decode(event.raw, type=msgspec.Raw)
-    except msgspec.DecodeError:
-        return "it is no JSON"
     return ""
 
 

@@ -287,6 +287,17 @@ def test_an_event_that_nobody_could_be_given_becomes_a_dead_letter(
     assert site.desk.run("dead", "list", "p.toml").stdout.count(reason) == 2
 
 
+@pytest.mark.parametrize("raw", [r"""b'{"a":"\\ud800"}'""", r"""b'{"a":"\xff\xc2\x9b"}'"""])
+def test_a_record_that_only_needs_other_bytes_is_delivered(site: Site, raw: str) -> None:
+    site.source("bad", READ.format(f"Batch([event(1, partition.key, raw={raw})])"))
+    site.pipeline("[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run("run", "p.toml")
+
+    assert done.returncode == 0
+    assert sorted(site.desk.ids("out.jsonl")) == ["run-1/evt-1", "run-2/evt-1"]
+
+
 @pytest.mark.parametrize("command", ["pull bad", "run p.toml --dry-run"])
 def test_what_is_rejected_is_told_where_nothing_is_kept(site: Site, command: str) -> None:
     site.source("bad", READ.format("Batch([event(1, partition.key, id='')])"))
