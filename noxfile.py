@@ -53,8 +53,8 @@ def installed_pythons() -> list[str]:
 
 PYTHONS = installed_pythons()
 
-BETWEEN = ("tests/core", "tests/plugins", "tests/integration", "tests/docs", "docs", "README.md")
-"""What is enough for the Pythons between the oldest and the newest."""
+DOCS = ("tests/docs", "docs", "README.md")
+"""The examples: enough for the Pythons between the oldest, which gets everything, and the newest."""
 
 
 @nox.session
@@ -77,17 +77,23 @@ def typing(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests and the examples in the documentation; arguments go to pytest."""
+    """Run the tests and the examples in the documentation; arguments go to pytest.
+
+    Without arguments the oldest Python gets all tests, the newest those of the core.
+    """
     session.install(".", *group("tests"))
-    pytest = ("pytest", "-n", "auto", *session.posargs)
-    if session.python in PYTHONS[1:-1] and not session.posargs:
-        session.run(*pytest, *BETWEEN)
-        return
-    if session.python != PYTHONS[0]:  # one report is enough, and measuring takes half as long again
-        session.run(*pytest)
-        return
+    chosen: tuple[str, ...] = tuple(session.posargs)
+    if not chosen and session.python != PYTHONS[0]:
+        chosen = ("tests/core", *DOCS) if session.python == PYTHONS[-1] else DOCS
+    session.run("pytest", "-n", "auto", "--dist=worksteal", *chosen)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the tests and tell what they do not reach; takes half as long again."""
+    session.install(".", *group("tests"))
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", *pytest)
+    session.run("coverage", "run", "-m", "pytest", "-n", "auto", *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 

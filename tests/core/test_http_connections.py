@@ -145,7 +145,8 @@ async def test_a_cancelled_waiter_leaves_its_slot_to_others() -> None:
 
 
 async def test_closing_closes_idle_connections_and_those_in_use() -> None:
-    async with serve(answer(), answer(), drip(HEAD)) as server:
+    endless = drip(HEAD.replace(b": 100\r", b": 100000\r"))
+    async with serve(answer(), answer(), endless) as server:
         async with patient(server) as client:
             await asyncio.gather(client.get("/runs"), client.get("/runs"))
             busy = asyncio.create_task(client.get("/runs"))

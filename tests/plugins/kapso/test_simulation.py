@@ -40,6 +40,7 @@ async def followed(
     return follower
 
 
+@pytest.mark.timeout(180)
 async def test_a_project_of_three_hundred_executions_at_ten_requests_a_cycle(
     tmp_path: Path,
 ) -> None:
