@@ -82,10 +82,13 @@ def tests(session: nox.Session) -> None:
     Without arguments the oldest Python gets all tests, the newest those of the core.
     """
     session.install(".", *group("tests"))
-    chosen: tuple[str, ...] = tuple(session.posargs)
-    if not chosen and session.python != PYTHONS[0]:
-        chosen = ("tests/core", *DOCS) if session.python == PYTHONS[-1] else DOCS
-    session.run("pytest", "-n", "auto", "--dist=worksteal", *chosen)
+    if session.posargs:
+        session.run("pytest", "-n", "auto", *session.posargs)
+        return
+    if session.python in {PYTHONS[0], PYTHONS[-1]}:
+        chosen = "tests" if session.python == PYTHONS[0] else "tests/core"
+        session.run("pytest", "-n", "auto", "--dist=worksteal", chosen)
+    session.run("pytest", "-n", "auto", *DOCS)  # the examples of a page build on each other
 
 
 @nox.session
