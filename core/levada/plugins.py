@@ -8,9 +8,7 @@ for by name; whatever it does then, short of killing the process, becomes a `Plu
 import importlib
 import os
 import re
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -19,16 +17,16 @@ from difflib import get_close_matches
 from functools import cached_property
 from importlib.metadata import EntryPoint, distributions
 from itertools import chain
-from types import FrameType
 from typing import Literal, Never, TypeAlias
 
 import attrs
 import pluggy
 from attrs import frozen
 
-from levada import hookspecs
+from levada import hookspecs, overdue
 from levada.connector import Connector
 from levada.errors import ConfigError, PluginError
+from levada.overdue import LIMIT_S, Overdue, time_limit
 from levada.sink import Sink
 from levada.source import Source
 
@@ -62,7 +60,7 @@ class Registry:
     out, with commas between them; ``*`` stands for all but the built-in ones.
     """
 
-    def __init__(self, *, import_timeout: timedelta = timedelta(seconds=10)) -> None:
+    def __init__(self, *, import_timeout: timedelta = timedelta(seconds=LIMIT_S)) -> None:
         self._timeout_s = import_timeout.total_seconds()
         self._loaded: dict[str, Sequence[_Class]] = {}
         self._failed: dict[str, PluginError] = {}
@@ -158,12 +156,15 @@ def identity_of(connector: Connector) -> str:
 
     Raises:
         ConfigError: as the connector raised it.
-        PluginError: it raised anything else, or returned no text.
+        PluginError: it raised anything else, returned no text, or nothing within ten seconds.
     """
     try:
-        identity: object = connector.identity()
+        with time_limit(LIMIT_S):
+            identity: object = connector.identity()
     except (ConfigError, PluginError, KeyboardInterrupt):
         raise
+    except Overdue as error:
+        raise broken(connector, f"{error} to return from identity()") from error
     except BaseException as error:
         raise broken(connector, f"raised {type(error).__name__} from identity()") from error
     if isinstance(identity, str) and is_unicode(identity):
@@ -251,7 +252,7 @@ def _load(entry: _Entry, timeout_s: float) -> Sequence[_Class]:
 def _contained(entry: _Entry, timeout_s: float) -> Iterator[None]:
     """Turn whatever the plugin raises into a `PluginError`; what it prints goes to stderr."""
     try:
-        with redirect_stdout(sys.stderr), _descriptor_1_led_to_stderr(), _time_limit(timeout_s):
+        with redirect_stdout(sys.stderr), _descriptor_1_led_to_stderr(), time_limit(timeout_s):
             yield
     except (KeyboardInterrupt, PluginError):
         raise
@@ -281,36 +282,12 @@ def _descriptor_1_led_to_stderr() -> Iterator[None]:
         os.close(saved)
 
 
-class _ImportTimeout(BaseException):
-    """Not an Exception, so that no ``except Exception`` in a plugin swallows it."""
-
-
-@contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals, the only way to interrupt an import, arrive in the main thread alone
-        return
-
-    def stop(_signum: int, _frame: FrameType | None) -> None:
-        raise _ImportTimeout(f"took longer than {seconds:g} s")
-
-    handler = signal.signal(signal.SIGALRM, stop)
-    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        unused, _ = signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler or signal.SIG_DFL)
-        if left:  # somebody else's alarm, still due
-            signal.setitimer(signal.ITIMER_REAL, max(left - seconds + unused, 0.001), interval)
-
-
 def _last_line(error: BaseException) -> str:
     """Return what the traceback ends with, and the line of code it blames."""
     seen = traceback.TracebackException.from_exception(error, lookup_lines=False)
     message = ([line.strip() for line in str(seen).splitlines() if line.strip()] or [""])[-1]
     text = ": ".join(filter(None, (type(error).__name__.lstrip("_"), message)))
-    ours = (__file__, "<frozen importlib", *importlib.__path__)
+    ours = (__file__, overdue.__file__, "<frozen importlib", *importlib.__path__)
     foreign = [at for at in seen.stack if not at.filename.startswith(ours)]
     return text + (f" ({foreign[-1].filename}:{foreign[-1].lineno})" if foreign else "")
 

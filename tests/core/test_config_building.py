@@ -1,7 +1,9 @@
+import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from attrs import define
 
 from core.test_config_samples import Basin, Spring
 from levada import ConfigError, PluginError, Secret
@@ -103,3 +105,17 @@ def test_words_that_cannot_be_assignments_are_refused(words: list[str], message:
         assignments(Spring, words)
 
     assert str(caught.value) == message
+
+
+def test_one_that_hangs_over_its_options_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    @define
+    class Slow:
+        name = "slow"
+
+        def __attrs_post_init__(self) -> None:
+            time.sleep(60)
+
+    monkeypatch.setattr("levada.config.filling.LIMIT_S", 0.1)
+
+    with pytest.raises(PluginError, match=r"'slow' took longer than 0\.1 s over its own options"):
+        build(Slow, {})

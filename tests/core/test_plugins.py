@@ -215,7 +215,7 @@ RAISED = {
     "long message": ("raise ValueError('first\\n  last\\n')", "ValueError: last (HERE:1)"),
     "hang": (
         "import time\ntry:\n    time.sleep(30)\nexcept Exception:\n    pass\n",
-        "ImportTimeout: took longer than 0.2 s (HERE:3)",
+        "Overdue: took longer than 0.2 s (HERE:3)",
     ),
     "hook": (SOURCE.replace("return [Fake]", "raise OSError('disk')"), "OSError: disk (HERE:14)"),
 }

@@ -1,3 +1,4 @@
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -6,7 +7,7 @@ import pytest
 from attrs import define
 
 from core.doubles import CollectingSink, ScriptedSource
-from levada import ConfigError, Partition, Settings, Setup
+from levada import ConfigError, Partition, PluginError, Settings, Setup
 from levada.selection import Selection
 from levada.setup import SinkSetup, SourceSetup
 
@@ -22,6 +23,21 @@ def test_a_connector_has_its_own_name_and_account_unless_told_otherwise() -> Non
 
     assert (source.name, source.account) == ("scripted", "acme")
     assert (other.name, other.account) == ("runs", "")
+
+
+def test_a_source_that_does_not_say_what_it_is_for_long_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @define(slots=False)
+    class Slow(ScriptedSource):
+        def identity(self) -> str:
+            time.sleep(60)
+            return ""
+
+    monkeypatch.setattr("levada.plugins.LIMIT_S", 0.1)
+
+    with pytest.raises(PluginError, match=r"took longer than 0\.1 s to return from identity\(\)"):
+        SourceSetup.of(Slow())
 
 
 def test_a_sink_wants_everything_unless_told_otherwise() -> None:

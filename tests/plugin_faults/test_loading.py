@@ -46,9 +46,31 @@ def test_an_import_that_hangs_is_given_up_after_ten_seconds(site: Site) -> None:
     done = site.desk.run("run", "p.toml")
 
     assert done.returncode == 3
-    assert "plugin 'bad' (levada-bad 1.0) did not load: ImportTimeout: took longer than 10 s" in (
+    assert "plugin 'bad' (levada-bad 1.0) did not load: Overdue: took longer than 10 s" in (
         done.stderr
     )
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("command", ["run", "status"])
+@pytest.mark.parametrize(
+    ("body", "blame"),
+    [
+        ("def identity(self): time.sleep(60)", "took longer than 10 s to return from identity()"),
+        ("def __attrs_post_init__(self): time.sleep(60)", "took longer than 10 s over its own"),
+    ],
+)
+def test_one_that_hangs_before_anything_begins_is_given_up_too(
+    site: Site, body: str, blame: str, command: str
+) -> None:
+    site.source("bad", body)
+    site.pipeline("[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run(command, "p.toml")
+
+    assert done.returncode == 3
+    assert "plugin 'bad'" in done.stderr
+    assert blame in done.stderr
 
 
 def test_a_built_in_cannot_be_shadowed(site: Site) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from levada.errors import PluginError
@@ -21,9 +22,11 @@ def run(work: Coroutine[Any, Any, T], runner: asyncio.Runner | None = None) -> T
     Raises:
         PluginError: *work* itself was cancelled.
     """
-    if runner is None:
-        with asyncio.Runner() as own:
-            return run(work, own)
+    with nullcontext(runner) if runner else asyncio.Runner() as chosen:
+        return _run(work, chosen)
+
+
+def _run(work: Coroutine[Any, Any, T], runner: asyncio.Runner) -> T:
     main = runner.get_loop().create_task(work)
     said = False
     while not main.done():

@@ -40,7 +40,7 @@ def _lines(found: "Repair", file: Path) -> list[str]:
     lines = [f"the journal as it was: {found.copy}"]
     if found.turned:
         bits = count(found.turned, "bit")
-        lines.append(f"turned back what had changed since it was closed: {bits}")
+        lines.append(f"turned back what had changed since it was written: {bits}")
     if found.structure:
         lines.append(f"its file was damaged ({found.structure}); what could be read was kept")
     if found.forgets_positions:

@@ -16,6 +16,7 @@ from levada.config.types import container, optional, plain
 from levada.config.values import Reader
 from levada.config.words import expected
 from levada.errors import LevadaError, PluginError
+from levada.overdue import LIMIT_S, Overdue, time_limit
 from levada.secret import Secret
 
 T = TypeVar("T")
@@ -93,13 +94,17 @@ def _make(cls: type[T], values: Mapping[str, Any], *, judge: bool) -> T:
 def blaming(cls: type) -> Iterator[None]:
     """Run code of a connector: a refusal becomes a fault, anything unexpected a `PluginError`."""
     try:
-        yield
+        with time_limit(LIMIT_S):
+            yield
     except (PluginError, Wrong):
         raise
     except (LevadaError, ValueError, TypeError) as error:
         raise Wrong(str(error)) from None
     except KeyboardInterrupt:
         raise
+    except Overdue as error:
+        reason = f"{error} over its own options"
+        raise PluginError(getattr(cls, "name", cls.__name__), reason) from error
     except BaseException as error:
         reason = f"broke on its own options: {type(error).__name__}"
         raise PluginError(getattr(cls, "name", cls.__name__), reason) from error

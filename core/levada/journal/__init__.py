@@ -21,7 +21,7 @@ from levada.event import Event, Origin
 from levada.host import Finding
 from levada.journal import diagnostics, rest, schema, seen
 from levada.journal.deliveries import Outstanding
-from levada.journal.files import has_log, settle
+from levada.journal.files import FILE, has_log, settle
 from levada.journal.folder import prepare
 from levada.journal.lock import locked
 from levada.journal.pruning import pruned, shrunk, usable
@@ -37,7 +37,6 @@ __all__ = ["Cursor", "Journal", "Outstanding", "SourceState"]
 
 log: logging.Logger = logging.getLogger("levada.journal")
 
-FILE = "state.db"
 ORIGINS_KEPT = 10_000
 FULL_CHECK_S = 0.2
 WARNINGS = (0.8, 0.5)
@@ -78,8 +77,8 @@ class Journal:
         self._writing = schema.connect(path)
         stack.callback(self._writing.close)
         self.uuid, self._bytes = self._meta(path)
-        rest.begin(self._writing)
-        self._writer = Writer(self._writing, path)
+        in_use = rest.InUse(self._writing, path)
+        self._writer = Writer(self._writing, path, committed=in_use.say_again)
 
     def _meta(self, path: Path) -> tuple[str, int]:
         """Return the journal's UUID and how many bytes its events take."""

@@ -15,11 +15,10 @@ from levada.batch import Partition, Rejected
 from levada.errors import StateError
 from levada.event import Event
 from levada.journal import schema
+from levada.journal.files import FILE
 from levada.journal.rows import room_of, row_of
 from levada.journal.trouble import told
 from levada.secret import scrub_known
-
-FILE = "state.db"
 
 _COLUMNS = "id, sink, connector, account, partition, event, seq, raw, reason, attempts, time"
 

@@ -1,7 +1,12 @@
 """The journal's files: what the disk has to be told, and how one journal replaces another."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
+
+FILE: Final = "state.db"
+"""Its name in the state folder."""
 
 
 def synced(path: Path) -> None:
@@ -24,6 +29,17 @@ def has_log(path: Path) -> bool:
         return log_of(path).stat().st_size > 0
     except FileNotFoundError:
         return False
+
+
+def turn(path: Path, bits: Iterable[int]) -> None:
+    """Turn bits of a file into the opposite, each counted from its start, durably."""
+    with path.open("r+b") as file:
+        for bit in bits:
+            file.seek(bit // 8)
+            (byte,) = file.read(1)
+            file.seek(bit // 8)
+            file.write(bytes([byte ^ 1 << bit % 8]))
+    synced(path)
 
 
 def removed(path: Path, suffixes: tuple[str, ...] = ("", "-wal", "-shm")) -> None:

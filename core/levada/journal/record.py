@@ -5,12 +5,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from attrs import field, frozen
 
 from levada._json import Json
 from levada.errors import StateError
-from levada.journal import FILE, schema
+from levada.journal import schema
+from levada.journal.files import FILE
 from levada.journal.rows import stored
 from levada.journal.trouble import told
 
@@ -42,23 +44,23 @@ class Taken:
 class Record:
     """Reads what sources took out of a journal, also while a run goes on."""
 
-    def __init__(self, connection: sqlite3.Connection, source: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, source: str) -> None:
         self._connection = connection
+        self._path = path
         self._source = source
 
     def taken(self, key: str) -> Taken | None:
         """Return what is known of a partition; None: nothing."""
-        rows = self._connection.execute(
+        rows = self._rows(
             "SELECT id, events, version, state FROM partition WHERE source = ? AND key = ?",
-            (self._source, key),
-        ).fetchall()
+            self._source,
+            key,
+        )
         if not rows:
             return None
         row, events, version, state = rows[0]
-        times = dict(
-            self._connection.execute("SELECT id, time FROM event WHERE partition = ?", (row,))
-        )
-        seen = self._connection.execute("SELECT id FROM seen WHERE partition = ?", (row,))
+        times = dict(self._rows("SELECT id, time FROM event WHERE partition = ?", row))
+        seen = self._rows("SELECT id FROM seen WHERE partition = ?", row)
         return Taken(
             events=events,
             ids=frozenset(times).union(name for (name,) in seen),
@@ -69,20 +71,24 @@ class Record:
 
     def keys_since(self, since: datetime) -> set[str]:
         """Return the partitions with an event since a moment that is still in the journal."""
-        rows = self._connection.execute(
+        rows = self._rows(
             "SELECT DISTINCT partition.key FROM event JOIN partition ON partition.id = event.partition"
             " WHERE partition.source = ? AND event.time >= ?",
-            (self._source, since.isoformat()),
+            self._source,
+            since.isoformat(),
         )
         return {key for (key,) in rows}
 
     @property
     def newest_order(self) -> str | None:
         """The greatest order of a partition that is known, as text that sorts as orders do."""
-        ((order,),) = self._connection.execute(
-            "SELECT max(sorting) FROM partition WHERE source = ?", (self._source,)
-        ).fetchall()
+        query = "SELECT max(sorting) FROM partition WHERE source = ?"
+        ((order,),) = self._rows(query, self._source)
         return order if order is None else str(order)
+
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        with told(self._path, "read"):
+            return self._connection.execute(query, values).fetchall()
 
 
 @contextmanager
@@ -95,7 +101,10 @@ def recorded(folder: Path, source: str) -> Iterator[Record]:
     path = folder / FILE
     if not path.exists():
         raise StateError(f"there is no journal in {folder}; `levada run` makes it")
-    with told(path, "read"), closing(schema.connect_to_read(path)) as connection:
-        connection.execute("BEGIN")
-        connection.execute("SELECT 1 FROM meta").fetchone()  # the moment is that of a first read
-        yield Record(connection, source)
+    with closing(schema.connect_to_read(path)) as connection:
+        with told(path, "read"):
+            connection.execute("BEGIN")
+            connection.execute(
+                "SELECT 1 FROM meta"
+            ).fetchone()  # the moment is that of a first read
+        yield Record(connection, path, source)

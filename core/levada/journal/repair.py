@@ -13,9 +13,9 @@ from attrs import define, field
 
 from levada.errors import StateError
 from levada.event import Event, Origin
-from levada.journal import FILE, rest, schema, values
+from levada.journal import rest, schema, values, wal
 from levada.journal.dead_letters import bury
-from levada.journal.files import copied, has_log, log_of, put_in_place, removed, settle, synced
+from levada.journal.files import FILE, copied, log_of, put_in_place, removed, settle, synced
 from levada.journal.folder import check
 from levada.journal.lock import locked
 from levada.journal.rows import ranges
@@ -40,7 +40,7 @@ class Repair:
     """What SQLite says of the file; "" if it is whole."""
 
     turned: int = 0
-    """Bits of the file that had changed since it was closed, and were turned back."""
+    """Bits that had changed since they were written, and were turned back."""
 
     lost: dict[str, int] = field(factory=dict)
     """Rows that could not be read, where a table was cut short: at least so many, by table."""
@@ -107,11 +107,17 @@ def _repair(path: Path, found: Repair) -> None:
 
 
 def _turn_back(path: Path, found: Repair) -> None:
-    """Mend what has changed since the journal was closed, as far as it is known what it was.
+    """Mend what has changed since it was written, as far as it is known what it was.
 
-    Where more than single bits has changed, another program may have done that: what is right is
+    Where more of a journal that was closed than single bits has changed, another program may have done that: what is right is
     left as it is.
     """
+    while damage := wal.damage(path):
+        found.copy = found.copy or _copy(path)
+        if wal.mend(path, damage):
+            found.turned += 1
+        else:
+            found.structure = f"its log, {log_of(path).name}, had changed"
     change = rest.change(path)
     if not change:
         return
@@ -168,7 +174,7 @@ def _mend_all(path: Path, found: Repair) -> None:
 
 
 def _log_is_missing(path: Path) -> bool:
-    if has_log(path):
+    if wal.has_header(path):
         return False
     with told(path, "repaired"), closing(schema.connect_to_read(path)) as connection:
         return rest.lacks_log(connection) or rest.may_lack_log(connection)

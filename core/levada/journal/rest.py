@@ -8,6 +8,7 @@ there are none: a crash leaves SQLite's log and no checksums.
 
 import os
 import sqlite3
+import time
 import zlib
 from array import array
 from contextlib import suppress
@@ -18,11 +19,14 @@ from typing import Final
 
 from attrs import field, frozen
 
-from levada.journal.files import has_log, synced
+from levada.journal.files import has_log, synced, turn
 
 BLOCK: Final = 4096
 MOST_BYTES: Final = 256 * 1024 * 1024
 """Of a journal whose blocks are noted: a quarter of a second, when it is closed and when it is opened."""
+
+READERS_S: Final = 1.0
+"""How long somebody who reads is waited for, who keeps a part of the log out of the file."""
 
 _MAGIC: Final = b"levada sums 1\n"
 
@@ -45,19 +49,45 @@ class Change:
         return bool(self.bits or self.more)
 
 
-def begin(connection: sqlite3.Connection) -> None:
-    """Have the journal's own file say that it is in use, and its log something more.
+class InUse:
+    """Has the journal's own file say, while it is open, that its log says more.
 
     So a file that says no more than this has lost its log. One that does had it put into it by
     whoever closed it, also another program, or has lost what was committed since it last grew.
+    SQLite puts the log into the file as it grows, and what it says of itself with it; so it has to be
+    said again after that.
     """
-    connection.execute(_SET_CLOSED, (_OPENED,))
-    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-    try:
-        connection.execute(_SET_CLOSED, (_IN_USE,))
-    except sqlite3.Error:  # as it is now it would pass for one that has lost its log
-        connection.execute(_SET_CLOSED, (_IN_USE,))
-        raise
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        self._not_before = 0.0
+        self._say()
+
+    def say_again(self) -> None:
+        """Say it again if that is needed; after every commit, and it takes next to nothing."""
+        if self._grown() != self._said and time.monotonic() >= self._not_before:
+            with suppress(sqlite3.Error):  # it is less well known then what was lost
+                self._say()
+
+    def _say(self) -> None:
+        self._connection.execute(_SET_CLOSED, (_OPENED,))
+        checkpoint = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        ((_, pages, done),) = checkpoint.fetchall()
+        try:
+            self._connection.execute(_SET_CLOSED, (_IN_USE,))
+        except sqlite3.Error:  # as it is now it would pass for one that has lost its log
+            self._connection.execute(_SET_CLOSED, (_IN_USE,))
+            raise
+        self._said = self._grown()
+        self._not_before = time.monotonic() + (0 if pages == done else READERS_S)
+
+    def _grown(self) -> int:
+        """Return when the file last changed: only then was the log put into it."""
+        try:
+            return self._path.stat().st_mtime_ns
+        except OSError:  # whoever writes next says so
+            return 0
 
 
 def end(connection: sqlite3.Connection) -> bool:
@@ -138,14 +168,7 @@ def change(path: Path) -> Change:
 
 def turn_back(path: Path, change: Change) -> None:
     """Turn the single bits back that have changed."""
-    with path.open("r+b") as file:
-        for block, bit in change.bits.items():
-            place = block * BLOCK + bit // 8
-            file.seek(place)
-            (byte,) = file.read(1)
-            file.seek(place)
-            file.write(bytes([byte ^ 1 << bit % 8]))
-    synced(path)
+    turn(path, (block * BLOCK * 8 + bit for block, bit in change.bits.items()))
 
 
 def _beside(path: Path) -> Path:

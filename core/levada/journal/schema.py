@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from levada.errors import StateError
-from levada.journal import rest, values
+from levada.journal import rest, values, wal
 from levada.journal.files import has_log, log_of, synced
 from levada.journal.migrations import migrate
 from levada.journal.tables import TABLES, VERSION, columns, columns_expected
@@ -65,13 +65,15 @@ def look(path: Path) -> sqlite3.Connection:
 
     Raises:
         DamagedError: SQLite cannot read it, bits have changed since it was closed, what another
-            program has made of it cannot be right, or its log is missing.
+            program has made of it cannot be right, or its log is missing or has changed.
         StateError: not a journal, empty, or written by another version of Levada.
     """
     check_is_file(path)
     with told(path, "opened"), ExitStack() as stack:
         change = _change(path)
-        has_its_log = has_log(path)
+        if wal.damage(path):
+            raise DamagedError(path, f"its log, {log_of(path).name}, has changed")
+        has_its_log = wal.has_header(path)
         connection = stack.enter_context(closing(_open(path)))
         version = _check(connection, path)
         if not has_its_log and rest.lacks_log(connection):

@@ -11,7 +11,8 @@ from attrs import field, frozen
 
 from levada._json import Json
 from levada.errors import StateError
-from levada.journal import FILE, schema
+from levada.journal import schema
+from levada.journal.files import FILE
 from levada.journal.pruning import usable
 from levada.journal.rows import stored
 from levada.journal.trouble import told

@@ -41,15 +41,18 @@ class Writer:
 
     The writes run in the loop's thread: SQLite lets go of the interpreter's lock for every row,
     and a second thread would wait for it as often. Only the commit, which waits for the disk,
-    runs in a thread of its own.
+    runs in a thread of its own, and so does what is *committed*, called after each.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, committed: Callable[[], object]
+    ) -> None:
         self.rollbacks: int = 0
         """How often what writes had done was undone."""
         self._connection = connection
         self._path = path
         self._file = _identity(path)
+        self._committed = committed
         self._failed: dict[object, Exception] = {}
         self._urgent: deque[_Order] = deque()
         self._orders: deque[_Order] = deque()
@@ -97,7 +100,7 @@ class Writer:
 
     def _run(self, group: list[_Order]) -> list[Any]:
         """Run what is queued, for a while; *group* tells what was run even if it raises."""
-        if _identity(self._path) != self._file:
+        if self._file is None or _identity(self._path) != self._file:
             raise StateError(f"{self._path} was removed or replaced while it was in use")
         self._connection.execute("BEGIN IMMEDIATE")
         results: list[Any] = []
@@ -109,6 +112,7 @@ class Writer:
 
     def _commit(self) -> None:
         self._connection.execute("COMMIT")
+        self._committed()
 
     def _undo(self) -> None:
         self.rollbacks += 1

@@ -18,6 +18,7 @@ from levada.setup import SinkSetup, SourceSetup
 
 EVENTS = 100
 ROUNDS = 40
+LONG = "INSERT INTO meta VALUES ('long', randomblob(6000000)) ON CONFLICT DO UPDATE SET value = 1"
 
 
 @pytest.fixture
@@ -144,11 +145,15 @@ async def test_while_it_is_open_there_are_no_checksums(tmp_path: Path, path: Pat
     assert path.with_name("state.db.sums").stat().st_mode & 0o777 == 0o600
 
 
-async def test_a_copy_without_its_log_is_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("long", [False, True])
+async def test_a_copy_without_its_log_is_noticed(tmp_path: Path, *, long: bool) -> None:
     copy = tmp_path / "copy" / "state" / "state.db"
     copy.parent.mkdir(parents=True, mode=0o700)
     async with Journal(settings(tmp_path)) as journal:
         await fill(journal)
+        if long:  # SQLite puts it into the file, and begins another
+            await journal.write(lambda connection: connection.execute(LONG))
+            await fill(journal)
         shutil.copy(tmp_path / "state" / "state.db", copy)
 
     with pytest.raises(StateError, match=r"damaged \(its log, state\.db-wal, is missing\)"):

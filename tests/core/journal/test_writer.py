@@ -17,7 +17,7 @@ Insert = Callable[[sqlite3.Connection], int]
 async def writer(tmp_path: Path) -> AsyncIterator[Writer]:
     connection = sqlite3.connect(tmp_path / "db", isolation_level=None, check_same_thread=False)
     connection.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (n INTEGER UNIQUE);")
-    writer = Writer(connection, tmp_path / "db")
+    writer = Writer(connection, tmp_path / "db", committed=lambda: None)
     yield writer
     await writer.close()
     connection.close()
