@@ -17,13 +17,27 @@ from plugins.follower import Follower, following
 
 CYCLE = timedelta(seconds=10)
 AFTERWARDS = 20
+QUIET = 12
+"""Cycles: what nothing has happened in for so long is at rest, whatever the quirks."""
+
+SIZES = [
+    pytest.param((15, 0.1), id="small"),
+    pytest.param((60, 0.5), id="large", marks=[pytest.mark.nightly, pytest.mark.timeout(300)]),
+]
+"""How many executions there are, and in how many hours they start."""
+
 LATE: dict[str, Any] = {"late_share": 0.15, "late_most": timedelta(seconds=10)}
 
 
 async def followed(
-    folder: Path, world: KapsoWorld, quirks: KapsoQuirks, *, same_process: bool = True
+    folder: Path,
+    world: KapsoWorld,
+    quirks: KapsoQuirks,
+    *,
+    same_process: bool = True,
+    skip_quiet: bool = False,
 ) -> Follower:
-    """Follow a world until nothing happens in it any more."""
+    """Follow a world until nothing happens in it any more; look away while it is at rest, if wanted."""
     clock = VirtualClock()
     async with KapsoServer(world, now=clock, quirks=quirks) as kapso:
 
@@ -31,21 +45,30 @@ async def followed(
             return KapsoSource(base_url=kapso.url, api_key=Secret("sandbox"))
 
         async with following(make, kapso, folder, same_process=same_process) as follower:
-            left = AFTERWARDS
+            left, quiet, due = AFTERWARDS, 0, world.next_at
             while left:
-                left = AFTERWARDS if world.next_at is not None else left - 1
-                clock.advance(CYCLE)
+                left = AFTERWARDS if due is not None else left - 1
+                pause = due - clock() if due and skip_quiet and quiet > QUIET else CYCLE
+                clock.advance(max(pause, CYCLE))
                 await follower.cycle()
+                quiet = quiet + 1 if world.next_at == due else 0
+                due = world.next_at
             follower.got = follower.ids()
     return follower
 
 
-@pytest.mark.timeout(180)
-async def test_a_project_of_three_hundred_executions_at_ten_requests_a_cycle(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    "size",
+    [
+        pytest.param((75, 0.25), id="a quarter of an hour"),
+        pytest.param((300, 1), id="an hour", marks=[pytest.mark.nightly, pytest.mark.timeout(300)]),
+    ],
+)
+async def test_a_project_of_three_hundred_executions_an_hour_at_ten_requests_a_cycle(
+    tmp_path: Path, size: tuple[int, float]
 ) -> None:
     world = KapsoWorld(seed=5)
-    simulate(world, hours=1, **LATE)
+    simulate(world, executions=size[0], hours=size[1], **LATE)
 
     follower = await followed(tmp_path, world, KapsoQuirks())
 
@@ -55,6 +78,7 @@ async def test_a_project_of_three_hundred_executions_at_ten_requests_a_cycle(
     assert max(requests) <= 22
 
 
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
     "quirks",
     [
@@ -74,12 +98,14 @@ async def test_a_project_of_three_hundred_executions_at_ten_requests_a_cycle(
     ids=str,
 )
 async def test_whatever_the_server_is_like_every_event_arrives_once(
-    tmp_path: Path, quirks: dict[str, Any]
+    tmp_path: Path, quirks: dict[str, Any], size: tuple[int, float]
 ) -> None:
     world = KapsoWorld(seed=11)
-    simulate(world, workflows=3, executions=25, hours=0.2, **LATE)
+    simulate(world, workflows=3, executions=size[0], hours=size[1], **LATE)
     names = {"integer_ids": integer_id}.get(next(iter(quirks)), str)
 
-    follower = await followed(tmp_path, world, KapsoQuirks(**quirks), same_process=False)
+    follower = await followed(
+        tmp_path, world, KapsoQuirks(**quirks), same_process=False, skip_quiet=True
+    )
 
     assert sorted(follower.got) == sorted(str(names(event.id)) for event in world.events)

@@ -30,6 +30,13 @@ def expected(stage: Stage) -> list[str]:
 
 
 @pytest.mark.parametrize(
+    "size",
+    [
+        pytest.param((20, 0.2), id="small"),
+        pytest.param((80, 0.8), id="large", marks=[pytest.mark.nightly, pytest.mark.timeout(300)]),
+    ],
+)
+@pytest.mark.parametrize(
     ("quirks", "world"),
     [
         ({}, {}),
@@ -42,10 +49,10 @@ def expected(stage: Stage) -> list[str]:
     ids=["plain", "ties and late", "oldest, seconds", "drifting total", "no order", "bare"],
 )
 async def test_no_event_is_lost_or_kept_twice(
-    tmp_path: Path, quirks: dict[str, Any], world: dict[str, Any]
+    tmp_path: Path, quirks: dict[str, Any], world: dict[str, Any], size: tuple[int, float]
 ) -> None:
     stevora = StevoraWorld(seed=11)
-    simulate(stevora, executions=40, hours=0.4, **world)
+    simulate(stevora, executions=size[0], hours=size[1], **world)
     stage_of = staged(
         tmp_path,
         stevora,
@@ -65,7 +72,7 @@ async def test_no_event_is_lost_or_kept_twice(
 
 async def test_following_a_world_costs_few_requests_a_pass(tmp_path: Path) -> None:
     stevora = StevoraWorld(seed=5)
-    simulate(stevora, executions=100, hours=1)
+    simulate(stevora, executions=40, hours=0.4)
     async with staged(tmp_path, stevora, start=stevora.now, same_process=True) as stage:
         requests = await follow(stage, 10 * SECOND)
 
