@@ -214,12 +214,10 @@ class Drain:
             while not (self.finished or self._stopping):
                 self._wake.clear()
                 looked_at = time.monotonic()
-                held = self._brake.held()
                 if self._ready:
                     await self._planner.top_up(self._running.values(), flush=self._flushing)
-                if self._ready and not held:
                     self._start()
-                elif not held:
+                elif not self._brake.held():
                     await self.open()
                     self.wake()
                 self._changed.set()
@@ -256,6 +254,9 @@ class Drain:
         self.error = self.error or error or self._calls.broken("did not come back from close()")
 
     def _start(self) -> None:
+        """Start what may go now, unless the sink was finished or held back a moment ago."""
+        if self.finished or self._brake.held():
+            return
         free = self._brake.lanes - len(self._running)
         for delivery in self._planner.startable(self._running.values(), free) if free > 0 else ():
             self._planner.waiting.remove(delivery)

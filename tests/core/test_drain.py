@@ -388,6 +388,37 @@ async def test_a_fatal_write_stops_the_sink_and_keeps_its_events(journal: Journa
     assert (drain.condition, drain.report().pending, len(sink.deliveries)) == ("stopped", 5, 1)
 
 
+@pytest.mark.parametrize("failure", [Fatal("the disk failed"), Retry("not now")])
+async def test_what_is_planned_while_a_write_fails_does_not_overtake_it(
+    journal: Journal, failure: Exception
+) -> None:
+    @define(slots=False)
+    class Failing(CollectingSink):
+        async def write(self, delivery: Delivery, ctx: SinkContext) -> Json:
+            await failing.wait()
+            return await super().write(delivery, ctx)
+
+    failing = asyncio.Event()
+    await keep(journal, events(1, 2))
+    sink = Failing(always=failure)
+    drain = await drain_of(journal, sink)
+    await drain.open()
+    running = asyncio.create_task(drain.run())
+    while not drain.writing:  # noqa: ASYNC110  # there is nothing to wait for
+        await asyncio.sleep(0)
+    await keep(journal, events(3, 4))
+    drain.flush()
+
+    failing.set()
+    while drain.condition == "active" or drain.writing:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+    drain.stop()
+    await running
+
+    assert [[each.id for each in attempt.events] for attempt in sink.deliveries] == [ids(1, 2)]
+
+
 @pytest.mark.parametrize(
     ("end", "condition"),
     [
