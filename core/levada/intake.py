@@ -36,7 +36,7 @@ from levada.report import SourceReport
 from levada.retry import backoff
 from levada.setup import SourceSetup
 from levada.source import Source
-from levada.state import Stage, State, Tracked
+from levada.state import Kept, Stage, State, Tracked
 from levada.writes import Writes
 
 log: logging.Logger = logging.getLogger("levada.intake")
@@ -55,6 +55,7 @@ class Counts:
     events: int = 0
     """New events kept; duplicates do not count."""
     rejected: int = 0
+    """Items that became dead letters; those that had before do not count."""
     failures: dict[str, str] = field(factory=dict)
     """Partitions whose last read failed, and why."""
 
@@ -315,7 +316,6 @@ class Intake:
 
     async def _keep(self, partition: Partition, yielded: Any) -> None:
         batch = self._contract.batch(partition, yielded)
-        self.counts.rejected += len(batch.rejected)
         keep = partial(self._state.keep, partition, batch)
         size = sum(len(event.raw) for event in batch.events)
         room = partial(self._state.room, batch)
@@ -324,8 +324,9 @@ class Intake:
     async def _settle(self, partition: Partition, stage: Stage) -> None:
         await self._writes.add(partial(self._state.settle, partition, stage))
 
-    def _kept(self, yielded: Batch, new: int) -> None:
-        self.counts.events += new
+    def _kept(self, yielded: Batch, kept: Kept) -> None:
+        self.counts.events += kept.new
+        self.counts.rejected += kept.rejected
         yielded.mark_durable()  # not a copy: it is what the source waits for
         self._on_kept()
 

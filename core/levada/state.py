@@ -23,6 +23,17 @@ class Tracked:
     stage: Stage = "open"
 
 
+@frozen
+class Kept:
+    """What became of a batch."""
+
+    new: int = 0
+    """Events that were not known before."""
+
+    rejected: int = 0
+    """Items that became dead letters, and were none before."""
+
+
 class State(Protocol):
     """What one source's intake remembers.
 
@@ -49,11 +60,11 @@ class State(Protocol):
     async def room(self, batch: Batch) -> None:
         """Wait until there is room for a batch; then it is kept at once."""
 
-    def keep(self, partition: Partition, batch: Batch) -> Awaitable[int | None]:
-        """Keep a batch and its position; resolves to how many of its events are new."""
+    def keep(self, partition: Partition, batch: Batch) -> Awaitable[Kept]:
+        """Keep a batch and its position."""
 
-    def settle(self, partition: Partition, stage: Stage) -> Awaitable[int | None]:
+    def settle(self, partition: Partition, stage: Stage) -> Awaitable[object]:
         """Remember that a partition was read to its end in its present version."""
 
-    def checkpoint(self, checkpoint: Checkpoint) -> Awaitable[int | None]:
+    def checkpoint(self, checkpoint: Checkpoint) -> Awaitable[object]:
         """Remember a position of the discovery; forget closed partitions that it settles."""

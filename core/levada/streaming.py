@@ -16,7 +16,7 @@ from levada.host import Host
 from levada.intake import Intake
 from levada.setup import Settings, SourceSetup
 from levada.source import KEPT_IDS, Source
-from levada.state import Stage, Tracked
+from levada.state import Kept, Stage, Tracked
 
 
 class Stream:
@@ -82,7 +82,7 @@ def stream(source: Source, state: Json = None, *, settings: Settings | None = No
 class _Write:
     """What the intake wants kept, until the consumer has taken it: one of three things."""
 
-    done: "asyncio.Future[int]"
+    done: "asyncio.Future[Kept]"
     partition: Partition = field(factory=lambda: Partition(""))
     batch: Batch | None = None
     stage: Stage | None = None
@@ -133,16 +133,16 @@ class _Memory:
     async def room(self, batch: Batch) -> None:
         """There always is: the intake waits for its writes."""
 
-    def keep(self, partition: Partition, batch: Batch) -> "asyncio.Future[int]":
+    def keep(self, partition: Partition, batch: Batch) -> "asyncio.Future[Kept]":
         return self._queue(partition=partition, batch=batch)
 
-    def settle(self, partition: Partition, stage: Stage) -> "asyncio.Future[int]":
+    def settle(self, partition: Partition, stage: Stage) -> "asyncio.Future[Kept]":
         return self._queue(partition=partition, stage=stage)
 
-    def checkpoint(self, checkpoint: Checkpoint) -> "asyncio.Future[int]":
+    def checkpoint(self, checkpoint: Checkpoint) -> "asyncio.Future[Kept]":
         return self._queue(checkpoint=checkpoint)
 
-    def _queue(self, **what: Any) -> "asyncio.Future[int]":
+    def _queue(self, **what: Any) -> "asyncio.Future[Kept]":
         write = _Write(asyncio.get_running_loop().create_future(), **what)
         self.writes.put_nowait(write)
         return write.done
@@ -164,7 +164,8 @@ class _Memory:
         if write.checkpoint is not None:
             self._checkpointed(write.checkpoint)
         if not write.done.done():
-            write.done.set_result(len(batch.events) if batch else 0)
+            kept = Kept(len(batch.events), len(batch.rejected)) if batch else Kept()
+            write.done.set_result(kept)
 
     def _kept(self, partition: Partition, batch: Batch) -> None:
         unread = Tracked(evolve(partition, version=None))

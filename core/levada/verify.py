@@ -19,7 +19,7 @@ from levada.intake import Intake
 from levada.journal.record import Record, Taken, recorded
 from levada.journal.rows import longest
 from levada.setup import Settings, SourceSetup
-from levada.state import CLOSED, Stage, Tracked
+from levada.state import CLOSED, Kept, Stage, Tracked
 
 UNKNOWN: Final = "?"
 
@@ -127,25 +127,25 @@ class _Inventory:
     async def room(self, batch: Batch) -> None:
         """There always is."""
 
-    def keep(self, partition: Partition, batch: Batch) -> Awaitable[int | None]:
+    def keep(self, partition: Partition, batch: Batch) -> Awaitable[Kept]:
         shown = self.shown.setdefault(partition.key, _Shown(partition))
         for event in batch.events:
             if longest(event) <= self._most:  # else it is a dead letter
                 shown.events[event.id] = (event.time, event.type)
         return _done()
 
-    def settle(self, partition: Partition, stage: Stage) -> Awaitable[int | None]:
+    def settle(self, partition: Partition, stage: Stage) -> Awaitable[object]:
         if stage != "gone":
             self.shown.setdefault(partition.key, _Shown(partition)).partition = partition
         return _done()
 
-    def checkpoint(self, checkpoint: Checkpoint) -> Awaitable[int | None]:  # noqa: ARG002
+    def checkpoint(self, checkpoint: Checkpoint) -> Awaitable[object]:  # noqa: ARG002
         return _done()
 
 
-def _done() -> "asyncio.Future[int | None]":
-    done: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-    done.set_result(0)
+def _done() -> "asyncio.Future[Kept]":
+    done: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
+    done.set_result(Kept())
     return done
 
 

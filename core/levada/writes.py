@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 MOST: Final = 64
 """Writes of one source that may be under way, if they are small."""
@@ -26,8 +28,8 @@ class Writes:
 
     async def add(
         self,
-        write: Callable[[], Awaitable[int | None]],
-        then: Callable[[int], None] = lambda _: None,
+        write: Callable[[], Awaitable[T]],
+        then: Callable[[T], None] = lambda _: None,
         *,
         size: int = 0,
         room: Callable[[], Awaitable[None]] | None = None,
@@ -53,16 +55,14 @@ class Writes:
             raise
         begun.add_done_callback(lambda done: self._written(done, then, places))
 
-    def _written(
-        self, done: "asyncio.Future[int | None]", then: Callable[[int], None], places: int
-    ) -> None:
+    def _written(self, done: "asyncio.Future[T]", then: Callable[[T], None], places: int) -> None:
         self._give(places)
         if done.cancelled():
             return
         if (error := done.exception()) is not None:
             self._error = self._error or error
         else:
-            then(done.result() or 0)
+            then(done.result())
 
     async def durable(self) -> None:
         """Wait until every write so far is durable."""

@@ -410,9 +410,7 @@ async def test_what_is_planned_while_a_write_fails_does_not_overtake_it(
     drain.flush()
 
     failing.set()
-    while drain.condition == "active" or drain.writing:  # noqa: ASYNC110
-        await asyncio.sleep(0)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.1)
     drain.stop()
     await running
 

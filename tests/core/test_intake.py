@@ -26,7 +26,9 @@ from levada.host import Host
 from levada.intake import Intake
 from levada.journal import Journal, SourceState
 from levada.setup import SourceSetup
-from levada.state import Stage, Tracked
+from levada.state import Kept, Stage, Tracked
+
+MIB = 1024 * 1024
 
 Start = Callable[[Source], Awaitable[Intake]]
 
@@ -90,13 +92,13 @@ class Slow:
     async def room(self, batch: Batch) -> None:
         await self._state.room(batch)
 
-    def keep(self, partition: Partition, batch: Batch) -> Awaitable[int | None]:
+    def keep(self, partition: Partition, batch: Batch) -> Awaitable[Kept]:
         return self._later("keep", lambda: self._state.keep(partition, batch))
 
-    def settle(self, partition: Partition, stage: Stage) -> Awaitable[int | None]:
+    def settle(self, partition: Partition, stage: Stage) -> Awaitable[object]:
         return self._later("settle", lambda: self._state.settle(partition, stage))
 
-    def checkpoint(self, checkpoint: Checkpoint) -> Awaitable[int | None]:
+    def checkpoint(self, checkpoint: Checkpoint) -> Awaitable[object]:
         return self._later("checkpoint", lambda: self._state.checkpoint(checkpoint))
 
     async def _later(self, what: str, write: Callable[[], Awaitable[Any]]) -> Any:
@@ -549,14 +551,15 @@ async def test_what_cannot_be_an_event_is_counted(start: Start) -> None:
     @define(slots=False, kw_only=True)
     class Odd(ScriptedSource):
         async def _batches(self, key: str, start: int) -> AsyncIterator[Batch]:
-            yield Batch([event(1, key)], rejected=[Rejected(b"{", reason="not JSON")])
+            rejected = [Rejected(b"{", reason="not JSON")]
+            yield Batch([event(1, key), event(2, key, size=MIB + 1)], rejected=rejected)
 
     intake = await start(Odd(runs={"a": []}))
 
     await intake.run()
 
     report = intake.report()
-    assert (report.events, report.rejected) == (1, 1)
+    assert (report.events, report.rejected) == (1, 2)
 
 
 async def test_a_batch_is_durable_only_after_its_commit(journal: Journal) -> None:

@@ -127,9 +127,9 @@ def bury_item(
     identity: tuple[str, str],
     partition: Partition,
     rejected: Rejected,
-) -> None:
-    """Keep an item that is no event; the same one is kept once, however often it is read."""
-    connection.execute(
+) -> bool:
+    """Keep an item that is no event; return False if it was, for it may be read any number of times."""
+    kept = connection.execute(
         "INSERT OR IGNORE INTO dead"
         " (sink, connector, account, partition, event, raw, reason, attempts, time)"
         " VALUES ('', ?, ?, ?, ?, ?, ?, 1, ?)",
@@ -142,6 +142,7 @@ def bury_item(
             _now(),
         ),
     )
+    return kept.rowcount > 0
 
 
 def retry(connection: sqlite3.Connection, dead: Iterable[DeadLetter]) -> int:

@@ -15,7 +15,7 @@ from levada.journal import dead_letters, seen
 from levada.journal.rows import longest, moment, row_of, size_of, stored
 from levada.setup import SourceSetup
 from levada.source import KEPT_IDS
-from levada.state import CLOSED, Stage, Tracked
+from levada.state import CLOSED, Kept, Stage, Tracked
 
 if TYPE_CHECKING:
     from levada.journal import Journal
@@ -30,6 +30,7 @@ class SourceState:
         self._setup = setup
         self._journal = journal
         self._identity = (setup.source.name, setup.account)
+        self._most_bytes = journal.settings.max_event_bytes
         self._rows: dict[str, int] = {}  # partition key -> row id, while it is being read
         self._rollbacks = 0  # when the above were learnt
 
@@ -104,16 +105,16 @@ class SourceState:
         """Wait while the journal is too full for a batch."""
         await self._journal.room(size_of(batch.events))
 
-    def keep(self, partition: Partition, batch: Batch) -> Awaitable[int]:
-        """Keep a batch and its position in one transaction; resolves to how many events are new."""
+    def keep(self, partition: Partition, batch: Batch) -> Awaitable[Kept]:
+        """Keep a batch and its position in one transaction."""
         position = _json(batch.position)  # here, because in the write it would fail others' too
         new: list[Event] = []
 
-        def write(connection: sqlite3.Connection) -> int:
+        def write(connection: sqlite3.Connection) -> Kept:
             new[:] = self._keep(connection, partition, batch, position)
-            return len(new)
+            return Kept(len(new), self._bury(connection, partition, batch))
 
-        def remember(done: "asyncio.Future[int]") -> None:
+        def remember(done: "asyncio.Future[Kept]") -> None:
             if not done.cancelled() and done.exception() is None:
                 self._journal.remember(new)
                 self._journal.grow(size_of(new))
@@ -163,9 +164,7 @@ class SourceState:
         position: str | None,
     ) -> list[Event]:
         row, is_new = self._enter_partition(connection, partition)
-        limit = self._journal.settings.max_event_bytes
-        fitting = [event for event in batch.events if longest(event) <= limit]
-        large = [event for event in batch.events if longest(event) > limit]
+        fitting = [event for event in batch.events if longest(event) <= self._most_bytes]
         new = _each_once(fitting) if is_new else seen.unseen(connection, row, fitting)
         last = _insert(connection, row, new)
         origin = self._setup.origin(partition)
@@ -179,9 +178,16 @@ class SourceState:
         connection.execute(
             "UPDATE meta SET value = value + ? WHERE name = 'bytes'", (size_of(new),)
         )
-        for each in (*batch.rejected, *(_too_large(event, limit) for event in large)):
-            dead_letters.bury_item(connection, self._identity, partition, each)
         return new
+
+    def _bury(self, connection: sqlite3.Connection, partition: Partition, batch: Batch) -> int:
+        """Make dead letters of what is no event, and of what is too large; return how many are new."""
+        limit = self._most_bytes
+        large = (_too_large(event, limit) for event in batch.events if longest(event) > limit)
+        return sum(
+            dead_letters.bury_item(connection, self._identity, partition, each)
+            for each in (*batch.rejected, *large)
+        )
 
     def _enter_partition(
         self, connection: sqlite3.Connection, partition: Partition

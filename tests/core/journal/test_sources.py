@@ -92,18 +92,18 @@ async def test_an_event_read_twice_is_kept_once(
 ) -> None:
     await state.keep(RUN, Batch(events(1, 3)))
 
-    new = await state.keep(RUN, Batch(events(2, 5)))
+    found = await state.keep(RUN, Batch(events(2, 5)))
 
-    assert new == 2
+    assert found.new == 2
     assert names(kept()) == names(events(1, 5))
 
 
 async def test_an_event_twice_in_a_batch_is_kept_once_at_its_first_place(
     state: SourceState, kept: Callable[[], list[Event]]
 ) -> None:
-    new = await state.keep(RUN, Batch([event(1), event(2), event(1)]))
+    found = await state.keep(RUN, Batch([event(1), event(2), event(1)]))
 
-    assert new == 2
+    assert found.new == 2
     assert names(kept()) == names(events(1, 2))
 
 
@@ -112,9 +112,9 @@ async def test_an_event_read_again_after_a_restart_is_kept_once(tmp_path: Path) 
         await (await entered(journal)).keep(RUN, Batch(events(1, 3)))
 
     async with Journal(settings(tmp_path)) as journal:
-        new = await (await entered(journal)).keep(RUN, Batch(events(1, 4)))
+        found = await (await entered(journal)).keep(RUN, Batch(events(1, 4)))
 
-        assert new == 1
+        assert found.new == 1
         assert names(journal.events_after(0, 9, 9999)) == names(events(1, 4))
 
 
@@ -334,9 +334,10 @@ async def test_what_cannot_be_an_event_is_dead_lettered_once(
 ) -> None:
     rejected = [Rejected(b"[1,2", reason="not JSON"), Rejected(b"{}", reason="it has no id")]
 
-    await state.keep(RUN, Batch([event(1)], rejected=rejected))
-    await state.keep(RUN, Batch([], rejected=rejected))
+    first = await state.keep(RUN, Batch([event(1)], rejected=rejected))
+    again = await state.keep(RUN, Batch([], rejected=rejected))
 
+    assert (first.rejected, again.rejected) == (2, 0)
     assert dead() == [("", "run-1", "not JSON"), ("", "run-1", "it has no id")]
     assert names(kept()) == [("run-1", "evt-1")]
 
@@ -357,9 +358,9 @@ async def test_an_event_that_is_too_large_is_dead_lettered_and_the_rest_kept(
     long = evolve(event(4), id="4" * 3000)
     batch = Batch([event(1), event(2, size=2049), event(3, size=2048), long], position=3)
 
-    new = await state.keep(RUN, batch)
+    found = await state.keep(RUN, batch)
 
-    assert new == 2
+    assert (found.new, found.rejected) == (2, 2)
     assert names(kept()) == [("run-1", "evt-1"), ("run-1", "evt-3")]
     assert dead() == [
         ("", "run-1", "the event has 2049 bytes; max_event_bytes is 2048"),
