@@ -2,11 +2,15 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 FILE: Final = "state.db"
 """Its name in the state folder."""
+
+SHARED_BYTES: Final = 64 * 1024
+"""More than what SQLite needs beside a journal, for its processes to share."""
 
 
 def synced(path: Path) -> None:
@@ -40,6 +44,21 @@ def turn(path: Path, bits: Iterable[int]) -> None:
             file.seek(bit // 8)
             file.write(bytes([byte ^ 1 << bit % 8]))
     synced(path)
+
+
+def has_room(path: Path) -> bool:
+    """Whether the disk has room for what SQLite maps into memory: it is killed where that runs out."""
+    shared = path.with_name(f"{path.name}-shm")
+    with suppress(FileNotFoundError):
+        if shared.stat().st_blocks * 512 >= SHARED_BYTES // 2:
+            return True
+    disk = os.statvfs(path.parent)
+    return disk.f_bavail * disk.f_frsize >= SHARED_BYTES
+
+
+def besides(path: Path) -> list[Path]:
+    """Return where SQLite keeps what belongs to the journal at *path* while it is in use."""
+    return [path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm")]
 
 
 def removed(path: Path, suffixes: tuple[str, ...] = ("", "-wal", "-shm")) -> None:

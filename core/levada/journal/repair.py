@@ -107,25 +107,38 @@ def _repair(path: Path, found: Repair) -> None:
 
 
 def _turn_back(path: Path, found: Repair) -> None:
-    """Mend what has changed since it was written, as far as it is known what it was.
+    """Mend what has changed since it was written, as far as it is known what it was."""
+    _turn_back_log(path, found)
+    _turn_back_file(path, found)
+    if not schema.has_right_header(path):
+        found.copy = found.copy or _copy(path)
+        found.structure = "its header had changed"
+        schema.put_header_right(path)
 
-    Where more of a journal that was closed than single bits has changed, another program may have done that: what is right is
-    left as it is.
-    """
+
+def _turn_back_log(path: Path, found: Repair) -> None:
     while damage := wal.damage(path):
         found.copy = found.copy or _copy(path)
         if wal.mend(path, damage):
             found.turned += 1
         else:
             found.structure = f"its log, {log_of(path).name}, had changed"
+
+
+def _turn_back_file(path: Path, found: Repair) -> None:
+    """Turn back what has changed since it was closed.
+
+    Where more than single bits has changed, another program may have done that: what is right is
+    left as it is.
+    """
     change = rest.change(path)
     if not change:
         return
     if change.more and _is_right(path):
         rest.forget(path)
         return
-    found.copy = _copy(path)
-    found.turned = len(change.bits)
+    found.copy = found.copy or _copy(path)
+    found.turned += len(change.bits)
     if change.more:
         found.structure = f"{change.more} of its blocks have changed since it was closed"
     rest.turn_back(path, change)
@@ -174,7 +187,7 @@ def _mend_all(path: Path, found: Repair) -> None:
 
 
 def _log_is_missing(path: Path) -> bool:
-    if wal.has_header(path):
+    if wal.is_there(path):
         return False
     with told(path, "repaired"), closing(schema.connect_to_read(path)) as connection:
         return rest.lacks_log(connection) or rest.may_lack_log(connection)

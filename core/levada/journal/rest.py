@@ -129,7 +129,7 @@ def note(path: Path) -> None:
         draft.touch(mode=0o600)
         draft.write_bytes(content + _crc(content))
         synced(draft)
-        draft.rename(_beside(path))
+        draft.rename(sums_of(path))
     except OSError:
         draft.unlink(missing_ok=True)
         raise
@@ -142,8 +142,8 @@ def forget(path: Path) -> None:
     Raises:
         OSError: the folder cannot be written to.
     """
-    if _beside(path).exists():
-        _beside(path).unlink()
+    if sums_of(path).exists():
+        sums_of(path).unlink()
         synced(path.parent)
 
 
@@ -171,14 +171,15 @@ def turn_back(path: Path, change: Change) -> None:
     turn(path, (block * BLOCK * 8 + bit for block, bit in change.bits.items()))
 
 
-def _beside(path: Path) -> Path:
+def sums_of(path: Path) -> Path:
+    """Return where the checksums of the journal at *path* are."""
     return path.with_name(f"{path.name}.sums")
 
 
 def _noted(path: Path) -> "tuple[object, array[int] | None]":
     """Return what tells the note from every other, and its checksums; None: none to trust."""
     try:
-        with _beside(path).open("rb") as file:
+        with sums_of(path).open("rb") as file:
             found, content = os.fstat(file.fileno()), file.read()
     except OSError:
         return None, None

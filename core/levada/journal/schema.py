@@ -1,6 +1,8 @@
 """How a journal is made, checked and opened."""
 
+import errno
 import logging
+import os
 import sqlite3
 import uuid
 from contextlib import ExitStack, closing
@@ -8,7 +10,7 @@ from pathlib import Path
 
 from levada.errors import StateError
 from levada.journal import rest, values, wal
-from levada.journal.files import has_log, log_of, synced
+from levada.journal.files import besides, has_log, has_room, log_of, synced
 from levada.journal.migrations import migrate
 from levada.journal.tables import TABLES, VERSION, columns, columns_expected
 from levada.journal.trouble import DamagedError, is_of_place, told
@@ -16,6 +18,10 @@ from levada.journal.trouble import DamagedError, is_of_place, told
 log: logging.Logger = logging.getLogger("levada.journal")
 
 APPLICATION_ID = 0x4C565644  # "LVVD"
+MAGIC = b"SQLite format 3\0"
+HEADER_BYTES = 100
+PAGE_BYTES = 4096
+MOST_VERSIONS = 1000
 
 ALWAYS_CHECKED_BYTES = 64 * 1024 * 1024
 CHECKED_BYTES = 256 * 1024 * 1024
@@ -48,8 +54,10 @@ def connect(path: Path) -> sqlite3.Connection:
     with told(path, "opened"), ExitStack() as stack:
         connection = stack.enter_context(closing(_open(path)))
         version = _check(connection, path)
-        rest.forget(path)
         connection.executescript(PRAGMAS)
+        connection.execute("BEGIN IMMEDIATE")  # nobody else is writing
+        rest.forget(path)
+        connection.execute("COMMIT")
         if version < VERSION:
             migrate(connection, path, version=version, target=VERSION)
         _check_tables(connection, path)
@@ -60,7 +68,7 @@ def connect(path: Path) -> sqlite3.Connection:
 def look(path: Path) -> sqlite3.Connection:
     """Check a journal that is to be written to; return a connection that only reads.
 
-    While it is open nothing else of this process may open the file: closing that would undo the
+    So what is refused is left as it is: only one that may write puts a log into the file. While it is open nothing else of this process may open the file: closing that would undo the
     locks of this one.
 
     Raises:
@@ -70,11 +78,14 @@ def look(path: Path) -> sqlite3.Connection:
     """
     check_is_file(path)
     with told(path, "opened"), ExitStack() as stack:
+        check_can_write(path)
         change = _change(path)
+        if not has_right_header(path):
+            raise DamagedError(path, "its header has changed")
         if wal.damage(path):
             raise DamagedError(path, f"its log, {log_of(path).name}, has changed")
-        has_its_log = wal.has_header(path)
-        connection = stack.enter_context(closing(_open(path)))
+        has_its_log = wal.is_there(path)
+        connection = stack.enter_context(closing(_open(path, "mode=ro")))
         version = _check(connection, path)
         if not has_its_log and rest.lacks_log(connection):
             raise DamagedError(path, f"its log, {log_of(path).name}, is missing")
@@ -131,6 +142,49 @@ def check_is_file(path: Path) -> None:
         raise StateError(f"{path} {what}; move it away, or restore a copy")
 
 
+def check_can_write(path: Path) -> None:
+    """Refuse what cannot be written to, before SQLite puts files beside it that cannot be either.
+
+    Raises:
+        StateError: it cannot be, by this user, or its disk is full.
+    """
+    if not os.access(path, os.W_OK):
+        raise StateError(f"{path} cannot be written to by user {os.geteuid()}; change its mode")
+    if not has_room(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    for beside in besides(path):  # made by somebody who could only read
+        if beside.exists() and not os.access(beside, os.W_OK):
+            beside.chmod(0o600)
+
+
+def has_right_header(path: Path) -> bool:
+    """Whether what is the same in every journal is in the header of this one, or it is none."""
+    with path.open("rb") as file:
+        header = file.read(HEADER_BYTES)
+    return header == right_header(header)
+
+
+def put_header_right(path: Path) -> None:
+    """Have the header of a journal say what it says in every one."""
+    with path.open("r+b") as file:
+        header = file.read(HEADER_BYTES)
+        file.seek(0)
+        file.write(right_header(header))
+    synced(path)
+
+
+def right_header(header: bytes) -> bytes:
+    """Return the header of a journal with what is the same in every one put right.
+
+    What does not say that it is a journal is left alone.
+    """
+    if header[68:72] != APPLICATION_ID.to_bytes(4, "big"):
+        return header
+    how = header[18:20] if header[18:20] == b"\1\1" else b"\2\2"  # before its first use, and after
+    same = MAGIC + PAGE_BYTES.to_bytes(2, "big") + how + b"\x00\x40\x20\x20"
+    return same + header[len(same) :]
+
+
 def check_whole(connection: sqlite3.Connection, path: Path, *, unclean: bool) -> None:
     """Check the structure of a journal before anything is done with it.
 
@@ -168,11 +222,13 @@ def create(path: Path) -> None:
     It is made under another name and renamed, so *path* is either whole or not there.
 
     Raises:
-        StateError: *path* was removed, but not the log that belongs to it.
+        StateError: *path* was removed, but not what belongs to it.
     """
-    left = log_of(path)
-    if left.exists():  # SQLite would take it for the new file's and replay it
-        raise StateError(f"{path} is missing, but {left.name} is there; restore it, or remove both")
+    for left in (log_of(path), rest.sums_of(path)):  # SQLite would replay a log into the new file
+        if left.exists():
+            raise StateError(
+                f"{path} is missing, but {left.name} is there; restore it, or remove both"
+            )
     with told(path, "made"):
         _create(path)
 
@@ -184,7 +240,7 @@ def _create(path: Path) -> None:
     connection = _open(draft)
     try:
         connection.executescript(
-            f"PRAGMA auto_vacuum = INCREMENTAL; PRAGMA application_id = {APPLICATION_ID};"
+            f"PRAGMA page_size = {PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA application_id = {APPLICATION_ID};"
             f"PRAGMA user_version = {VERSION}; BEGIN; {TABLES} COMMIT;"
         )
         connection.execute("INSERT INTO meta VALUES ('journal', ?)", (str(uuid.uuid4()),))
@@ -201,6 +257,11 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
 
     That SQLite does even to read one that is in use. One that is not it can read as it is.
     """
+    if not has_room(path) or not os.access(path, os.W_OK):
+        if has_log(path) and not has_room(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if not has_log(path):
+            return _open(path, "mode=ro&immutable=1")
     connection = _open(path, "mode=ro")
     try:
         connection.execute("SELECT * FROM sqlite_schema").fetchone()
@@ -229,6 +290,9 @@ def _check(connection: sqlite3.Connection, path: Path) -> int:
     if application != APPLICATION_ID:
         raise StateError(f"{path} is not a journal of Levada; point `state` at another folder")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    is_one = 0 < version <= MOST_VERSIONS
+    if not is_one or (version < VERSION and columns(connection) == columns_expected()):
+        raise DamagedError(path, f"it says that it is of schema {version}, and is of another")
     if version > VERSION:
         raise StateError(
             f"{path} was written by a newer Levada (schema {version}, this one knows {VERSION}); upgrade"

@@ -72,5 +72,5 @@ def _remedy(code: int, path: Path) -> str:
     if code in _DISK:
         return _DISK_REMEDY
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return "; another program has locked it"
+        return "; another program has locked it; close it, and run the same again"
     return "; move it away, or restore a copy" if code == sqlite3.SQLITE_NOTADB else ""

@@ -8,6 +8,7 @@ transaction fit each other again, or a single bit explains the misfit, it was no
 https://sqlite.org/fileformat2.html#the_write_ahead_log
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from struct import Struct, unpack, unpack_from
@@ -67,11 +68,12 @@ def mend(path: Path, damage: Damage) -> bool:
     return False
 
 
-def has_header(path: Path) -> bool:
-    """Whether the journal at *path* has a log that SQLite can take for one."""
+def is_there(path: Path) -> bool:
+    """Whether the journal at *path* has a log that SQLite can take something out of."""
     try:
         with log_of(path).open("rb") as file:
-            return _is_header(file.read(_HEADER.size))
+            is_header = _is_header(file.read(_HEADER.size))
+            return is_header and file.seek(0, os.SEEK_END) >= _HEADER.size + _FRAME.size
     except FileNotFoundError:
         return False
 

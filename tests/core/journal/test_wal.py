@@ -3,13 +3,15 @@
 import random
 import shutil
 import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from core.doubles import ScriptedSource, event, settings
 from levada import Batch, Partition, StateError
-from levada.journal import Journal, wal
+from levada.journal import Journal, schema, wal
 from levada.journal.repair import repair
 from levada.setup import SourceSetup
 
@@ -59,12 +61,27 @@ def flipped(log: bytes, bit: int) -> bytes:
     return bytes(changed)
 
 
-def refused(path: Path) -> None:
-    before = {each.name: each.read_bytes() for each in path.parent.iterdir()}
-    with pytest.raises(StateError, match=r"damaged \(its log, state\.db-wal, has changed\)"):
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return what is in a state folder, but for what is shared by those who have it open."""
+    aside = {"state.lock", "state.db-shm"}
+    return {each.name: each.read_bytes() for each in folder.iterdir() if each.name not in aside}
+
+
+def change(path: Path, how: Callable[[bytes], bytes]) -> None:
+    path.write_bytes(how(path.read_bytes()))
+
+
+def make(path: Path, mode: int) -> None:
+    path.touch()
+    path.chmod(mode)
+
+
+def refused(path: Path, why: str = r"damaged \(its log, state\.db-wal, has changed\)") -> None:
+    """Let the journal be refused, and left as it is."""
+    before = contents(path.parent)
+    with pytest.raises(StateError, match=why):
         Journal(settings(path.parent.parent))
-    after = {each.name: each.read_bytes() for each in path.parent.iterdir()}
-    assert after | {"state.lock": b""} == before | {"state.lock": b""}
+    assert contents(path.parent) == before
 
 
 async def test_a_flipped_bit_is_noticed_wherever_it_is_and_no_event_is_lost(
@@ -137,3 +154,93 @@ def test_a_log_that_is_none_counts_as_missing(left: Path, log: bytes) -> None:
         Journal(settings(path.parent.parent))
 
     assert repair(path.parent).structure == "its log, state.db-wal, was missing"
+
+
+@pytest.mark.parametrize("length", [1, HEADER - 1, HEADER, HEADER + 23])
+def test_a_log_that_is_cut_before_its_first_frame_counts_as_missing(
+    left: Path, log: bytes, length: int
+) -> None:
+    path = restored(left, log[:length])
+
+    refused(path, r"its log, state\.db-wal, is missing")
+
+
+@pytest.mark.parametrize("reading", [False, True])
+async def test_a_journal_that_was_read_only_for_a_while_is_usable_afterwards(
+    tmp_path: Path, crashed: Path, monkeypatch: pytest.MonkeyPatch, *, reading: bool
+) -> None:
+    async with Journal(settings(tmp_path)):
+        pass
+    monkeypatch.setattr("os.access", lambda path, _: Path(path).stat().st_mode & 0o200)
+    make(crashed, 0o400)
+    if reading:
+        schema.connect_to_read(crashed).close()
+    refused(crashed, r"state\.db cannot be written to by user \d+; change its mode")
+    assert {each.name for each in crashed.parent.iterdir()} == {
+        "state.db",
+        "state.db.sums",
+        "state.lock",
+    }
+    make(crashed, 0o600)
+    make(crashed.with_name("state.db-wal"), 0o400)
+
+    async with Journal(settings(tmp_path)) as journal:
+        assert journal.last_seq == BATCHES * EVENTS
+
+
+@pytest.fixture
+async def crashed(tmp_path: Path, left: Path, log: bytes) -> Path:
+    """Return a journal that was opened, and then not closed, with a log that has no header in it."""
+    restored(left, log)
+    async with Journal(settings(tmp_path)):
+        pass
+    async with Journal(settings(tmp_path)):
+        shutil.copytree(tmp_path / "state", left.parent, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "state")
+    shutil.copytree(left.parent, tmp_path / "state")
+    return tmp_path / "state" / "state.db"
+
+
+@pytest.mark.parametrize("place", [3, 17, 18, 19, 21, 60, 63])
+async def test_a_header_that_changed_since_a_crash_is_noticed_and_put_right(
+    tmp_path: Path, crashed: Path, place: int
+) -> None:
+    change(crashed, lambda whole: flipped(whole, place * 8 + 2))
+    refused(crashed, r"state\.db is damaged \(it")
+
+    found = repair(crashed.parent)
+    assert found.structure
+    assert not found.lost
+    async with Journal(settings(tmp_path)) as journal:
+        assert journal.last_seq == BATCHES * EVENTS
+
+
+def test_a_file_that_was_cut_after_a_crash_is_left_as_it_is(crashed: Path) -> None:
+    change(crashed, lambda whole: whole[:4096])
+
+    refused(crashed, "damaged")
+
+
+async def test_the_checksums_of_a_journal_that_is_gone_are_noticed(
+    tmp_path: Path, crashed: Path
+) -> None:
+    async with Journal(settings(tmp_path)):
+        pass
+    shutil.move(crashed, tmp_path)
+
+    refused(crashed, r"state\.db is missing, but state\.db\.sums is there")
+
+
+async def test_a_journal_that_somebody_else_is_writing_to_keeps_its_checksums(
+    tmp_path: Path, crashed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Journal(settings(tmp_path)):
+        pass
+    monkeypatch.setattr(schema, "PRAGMAS", schema.PRAGMAS.replace("5000", "50"))
+    with closing(sqlite3.connect(crashed, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        with pytest.raises(StateError, match="another program has locked it; close it"):
+            Journal(settings(tmp_path))
+
+        assert crashed.with_name("state.db.sums").exists()

@@ -197,8 +197,9 @@ async def test_a_journal_that_cannot_begin_fails_all_that_waits(
         outcomes = await asyncio.gather(*writes, return_exceptions=True)
 
         other.execute("ROLLBACK")
+    locked = "another program has locked it; close it, and run the same again"
     assert [str(outcome) for outcome in outcomes] == 2 * [
-        f"{tmp_path}/db cannot be written: database is locked; another program has locked it"
+        f"{tmp_path}/db cannot be written: database is locked; {locked}"
     ]
 
 
