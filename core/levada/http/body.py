@@ -52,6 +52,10 @@ class Body:
         if self._member is not None and self._begun and not self._member.eof:
             raise Broken
 
+    def drop(self) -> None:
+        """Let go of what came: what failed is remembered for longer, and with it all that was at hand."""
+        self._data = bytearray()
+
     def __bytes__(self) -> bytes:
         return bytes(self._data)
 

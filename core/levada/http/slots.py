@@ -180,6 +180,8 @@ class _Incoming:
     def break_off(self, error: Exception) -> None:
         """Raise *error* unless what came before it is enough."""
         if not self._start_is_enough:
+            if self._body is not None:
+                self._body.drop()
             raise error from None
 
     def reply(self) -> Reply:
