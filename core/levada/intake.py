@@ -27,6 +27,7 @@ from levada.errors import (
     Gone,
     LevadaError,
     PluginError,
+    Retry,
     SourceError,
     first_of,
 )
@@ -227,7 +228,7 @@ class Intake:
         return checkpoint
 
     async def _finish(self, reads: Reads) -> None:
-        """Wait until all that was read is durable; what failed gets two more chances."""
+        """Wait until all that was read is durable; what failed on its own gets two more chances."""
         await reads.finish()
         await self._writes.durable()
         for attempt in range(1, CHANCES):
@@ -269,7 +270,8 @@ class Intake:
                 raise SourceError(self.setup.name, str(fatal)) from fatal
             await self._failed(partition, str(fatal), again=False)
         except Failure as failure:
-            await self._failed(partition, str(failure))
+            of_all = isinstance(failure, Retry) and failure.everywhere
+            await self._failed(partition, str(failure), again=not of_all)
         except Crashed as crash:
             await self._crashed(partition, crash)
         except ConfigError as error:

@@ -218,6 +218,8 @@ def _salvage(raw: bytes, row: type[Any]) -> tuple[Any, bytes] | Rejected:
         return Rejected(raw, reason=f"an item that is not JSON: {error}")
     known = {}
     for each in msgspec.structs.fields(row):
+        if each.name == "id" and bytes(fields.get(each.encode_name, b"")) not in raw:
+            return Rejected(raw, reason="an item whose id is not Unicode text")
         with suppress(KeyError, *_UNREADABLE):
             known[each.name] = msgspec.json.decode(fields[each.encode_name], type=each.type)
     try:

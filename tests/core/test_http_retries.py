@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from datetime import timedelta
 from unittest.mock import Mock
 
@@ -104,6 +105,20 @@ async def test_a_429_is_waited_for_as_told_but_never_at_once(
 
     assert first == waits
     assert time.sleeps[len(first) :] == [1]
+
+
+async def test_the_log_says_how_long_a_429_is_waited_for(
+    time: Time, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = [*[answer(429, Retry_After="1")] * 14, answer()]
+
+    async with serve(*script) as server, patient(server, give_up_s=60, time=time) as client:
+        await client.get("/runs")
+
+    assert re.findall(r"attempt (\d+), again in (.*)", caplog.text) == [
+        ("3", "1.0 s"),
+        ("13", "1.0 s"),
+    ]
 
 
 async def test_an_allowance_told_in_headers_is_kept_to(time: Time) -> None:

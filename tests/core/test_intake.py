@@ -419,6 +419,20 @@ async def test_a_run_that_fails_for_a_moment_is_read_in_the_same_pass(
     assert intake.counts.failures == {}
 
 
+async def test_a_run_that_fails_because_of_the_whole_vendor_gets_no_second_chance_in_a_pass(
+    start: Start, journal: Journal
+) -> None:
+    failure = Retry("429, 87 times in 90 s", everywhere=True)
+    source = ScriptedSource(runs={"a": events(1, 30, "a")}, failures={"a": [failure]})
+    intake = await start(source)
+
+    await intake.run()
+
+    assert intake.counts.failures == {"a": "429, 87 times in 90 s"}
+    await intake.run()
+    assert kept(journal) == {"a": ids(1, 30)}
+
+
 async def test_what_a_failed_read_yielded_stands_and_the_rest_follows(
     start: Start, journal: Journal
 ) -> None:

@@ -227,7 +227,8 @@ class Client:
         if left_s <= 0 or after_s > left_s:
             times = f", {attempt} times in {spent_s:.0f} s" if attempt > 1 else ""
             raise Retry(f"{again}{times}", after=again.after, everywhere=again.queued)
-        wait_s = max(backoff(attempt, rng=self.clock.rng).total_seconds(), after_s)
+        own_s = 0.0 if again.queued else backoff(attempt, rng=self.clock.rng).total_seconds()
+        wait_s = max(own_s, after_s)
         level = logging.WARNING if attempt % WARN_EVERY == WARN_FIRST else logging.DEBUG
         log.log(level, "%s; attempt %d, again in %.1f s", again, attempt, wait_s)
         if not again.queued:
