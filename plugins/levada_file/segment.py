@@ -1,5 +1,6 @@
 """One open file, written at a known offset."""
 
+import errno
 import os
 import time
 import zlib
@@ -13,6 +14,7 @@ from levada import Fatal, Json
 TAIL_BYTES = 4096
 
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_FILE = {errno.ELOOP, errno.EISDIR, errno.ENXIO}  # it is a link, a folder, a socket
 _sync = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
 
 
@@ -89,6 +91,10 @@ class Segment:
             handle = os.open(path, _FLAGS)
         except FileNotFoundError:
             raise Fatal(f"{path} is missing, but {_committed(mark)}; {_REMEDY}") from None
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                raise _another(path) from None
+            raise
         segment = cls(path, handle, time.time())
         try:
             segment.check() if mark is None else segment._rewind(mark)
@@ -104,7 +110,7 @@ class Segment:
         length = min(TAIL_BYTES, mark.offset)
         self.tail = os.pread(self.handle, length, mark.offset - length)
         if zlib.crc32(self.tail) != mark.tail:
-            raise Fatal(f"{self.path} is not the file that this pipeline wrote; {_REMEDY}")
+            raise _another(self.path)
         if size > mark.offset:
             os.ftruncate(self.handle, mark.offset)
             os.fsync(self.handle)
@@ -133,6 +139,8 @@ class Segment:
                 f"{self.path} holds {ours.st_size} bytes where this pipeline wrote {self.offset}: "
                 f"somebody else writes to it; {_REMEDY}"
             )
+        if os.pread(self.handle, len(self.tail), self.offset - len(self.tail)) != self.tail:
+            raise Fatal(f"{self.path} was changed while it was written; {_REMEDY}")
 
     def append(self, payload: bytes) -> None:
         """Write *payload* at `offset` and wait for the disk; if that raises, `offset` stays."""
@@ -152,6 +160,10 @@ class Segment:
 _REMEDY = (
     "put it back as it was, or choose another `path` and run once with --accept-identity-change"
 )
+
+
+def _another(path: Path) -> Fatal:
+    return Fatal(f"{path} is not the file that this pipeline wrote; {_REMEDY}")
 
 
 def _committed(mark: Mark | None) -> str:

@@ -107,6 +107,27 @@ async def test_another_file_of_the_same_size_is_recognised(
     assert content(file) == foreign
 
 
+def put_no_file(place: Path, what: str) -> None:
+    kept = place.rename(place.with_name("kept"))
+    if what == "link":
+        place.symlink_to(kept)
+    else:
+        place.mkdir()
+
+
+@pytest.mark.parametrize("what", ["link", "folder"])
+async def test_what_is_no_file_in_the_place_of_a_segment_is_recognised(
+    resumed: Resumed, delivery: DeliveryOf, ctx: Context, tmp_path: Path, what: str
+) -> None:
+    sink = await resumed(name="archive")
+    receipt = await sink.write(delivery(1, 3), ctx)
+    await sink.close()
+    put_no_file(tmp_path / "archive" / "events-000001.jsonl", what)
+
+    with pytest.raises(Fatal, match="is not the file that this pipeline wrote; put it back"):
+        await resumed(receipt, name="archive")
+
+
 async def test_a_copy_of_our_file_is_as_good(receipt: Json, resumed: Resumed, file: Path) -> None:
     copy = file.with_name("copy")
     shutil.copyfile(file, copy)
@@ -243,6 +264,18 @@ async def test_a_second_writer_is_noticed(
         await sink.write(delivery(4, 4), ctx)
 
     assert content(file).endswith(b"mine\n")
+
+
+async def test_what_is_written_over_is_noticed(
+    receipt: Json, resumed: Resumed, delivery: DeliveryOf, ctx: Context, file: Path
+) -> None:
+    sink = await resumed(receipt, name=NAME)
+    with file.open("r+b") as other:
+        other.seek(-20, os.SEEK_END)
+        other.write(b"mine")
+
+    with pytest.raises(Fatal, match="was changed while it was written"):
+        await sink.write(delivery(4, 4), ctx)
 
 
 @pytest.mark.parametrize("how", ["removed", "replaced"])
