@@ -54,7 +54,8 @@ class Repair:
     @property
     def forgets_positions(self) -> bool:
         """Whether it may not be known any more what was read."""
-        return not self.lost.keys().isdisjoint({"partition", "seen"})
+        lost = self.lost.keys()
+        return not lost.isdisjoint({"partition", "seen"}) or {"sink", "event"} <= lost
 
     @property
     def forgets_receipts(self) -> bool:

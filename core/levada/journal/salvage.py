@@ -50,6 +50,8 @@ def _copy_all(work: Path, draft: Path, path: Path) -> Mapping[str, int]:
         lost = {table: cut for table in COPIED if (cut := _copy_rows(old, new, table))}
         if "sink" in lost:
             values.forget_name(new)
+        if {"sink", "event"} <= lost.keys():
+            values.forget_reading(new)
         new.execute("COMMIT")
     return lost
 

@@ -236,6 +236,19 @@ def forget_name(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM meta WHERE name = 'journal'")
 
 
+def forget_reading(connection: sqlite3.Connection) -> None:
+    """Have everything read again that is not there, as nobody knows who had yet to get what is gone."""
+    connection.execute("UPDATE source SET position = NULL")
+    connection.execute(
+        "UPDATE partition SET position = NULL, version = NULL, state = 'open',"
+        " events = (SELECT count(*) FROM event WHERE partition = partition.id)"
+    )
+    connection.execute(
+        "DELETE FROM seen WHERE NOT EXISTS"
+        " (SELECT 1 FROM event WHERE event.partition = seen.partition AND event.id = seen.id)"
+    )
+
+
 def _name_journal(connection: sqlite3.Connection) -> None:
     """Make sure that the journal has its UUID, or another one if that is lost."""
     if not _one(connection, "SELECT count(*) FROM meta WHERE name = 'journal'"):

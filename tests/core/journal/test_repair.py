@@ -354,3 +354,30 @@ def test_what_is_no_journal_is_refused_and_left_alone(tmp_path: Path) -> None:
         repair(tmp_path)
 
     assert (tmp_path / "state.db").read_bytes() == b"not a journal" * 400
+
+
+def lose(path: Path, pages: list[int]) -> None:
+    with path.open("r+b") as file:
+        for page in pages:
+            file.seek((page - 1) * 4096)
+            file.write(bytes(4096))
+
+
+async def test_events_that_are_lost_with_the_sinks_that_had_yet_to_get_them_are_read_again(
+    tmp_path: Path, folder: Path
+) -> None:
+    roots = "SELECT rootpage FROM sqlite_schema WHERE name IN ('sink', 'event')"
+    with closing(sqlite3.connect(folder / "state.db", isolation_level=None)) as connection:
+        pages = [page for (page,) in connection.execute(roots)]
+    lose(folder / "state.db", pages)
+
+    found = repair(folder)
+
+    assert {"sink", "event"} <= found.lost.keys()
+    assert found.forgets_positions
+    async with Journal(settings(tmp_path)) as journal:
+        setup = SourceSetup.of(ScriptedSource())
+        state = await journal.source(setup, accept_identity_change=False)
+        again = await state.keep(RUN, Batch(events(1, EVENTS)))
+        assert again.new == EVENTS
+        assert state.count(RUN.key) == EVENTS
