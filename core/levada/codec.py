@@ -4,6 +4,7 @@ import json
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import accumulate
 
 from levada.event import Event, Origin
 
@@ -23,6 +24,10 @@ _ESCAPE = re.compile(
 )
 
 # Text that JSON writes as it is: ids and names nearly always are such.
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_LONG_NUMBER = re.compile(rb"[0-9]{4301}")  # Python and what is written in it read no longer ones
+_DEEPEST = 200  # levels of an item; readers that stop at 256 still have room for what we put around
+_BRACKETS = {b: 1 if b in b"[{" else -1 for b in b"[]{}"}
 _PLAIN = re.compile(r"[\w.:/ -]*", re.ASCII)
 
 
@@ -73,6 +78,18 @@ def one_line(raw: bytes) -> bytes:
 def is_plain(raw: bytes) -> bool:
     """Whether *raw* is ASCII on one line, which is quick to tell and needs no escapes."""
     return raw.isascii() and not (b"\n" in raw or b"\r" in raw or b"\x7f" in raw)
+
+
+def hard_to_read(raw: bytes) -> str:
+    """Return what many readers would choke on in a text although it is JSON; "": nothing."""
+    may_be_deep = raw.count(b"[") + raw.count(b"{") > _DEEPEST
+    if not may_be_deep and not _LONG_NUMBER.search(raw):  # nearly all are neither
+        return ""
+    rest = _STRING.sub(b"", raw)
+    if _LONG_NUMBER.search(rest):
+        return "has a number of more than 4300 digits"
+    levels = accumulate(_BRACKETS[each] for each in rest if each in _BRACKETS)
+    return "is nested too deeply" if max(levels, default=0) > _DEEPEST else ""
 
 
 def mended(raw: bytes) -> bytes:

@@ -86,10 +86,10 @@ class Contract:
             if event.partition != partition.key:
                 reason = f"yielded an event of another partition than {partition.key!r}"
                 raise self._broken(reason)
-            raw = _record(event.raw)
-            if raw is None or _unfit(event):
-                reason = _unfit(event) or "it is no JSON"
-                rejected.append(Rejected(event.raw, reason=reason))
+            reason = _unfit(event)
+            raw = None if reason else _record(event.raw)
+            if raw is None:
+                rejected.append(Rejected(event.raw, reason=reason or "it is no JSON"))
             else:
                 events.append(event if raw == event.raw else evolve(event, raw=raw))
         return events
@@ -275,12 +275,13 @@ def _is_json_text(text: bytes) -> bool:
 
 
 def _unfit(event: Event) -> str:
-    """Return what in the names of *event* keeps it from being delivered to anybody; "": nothing."""
+    """Return what keeps *event* from being delivered to anybody, besides no JSON; "": nothing."""
     if not event.id:
         return "it has no id"
     if not is_unicode(f"{event.id}{event.type}{event.subject}{event.kind}"):
         return "a name in it is not Unicode text"
-    return ""
+    hard = codec.hard_to_read(event.raw)
+    return f"it {hard}" if hard else ""
 
 
 def _fault_of_failure(failure: Failure, events: Sequence[Event]) -> str:

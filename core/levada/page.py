@@ -24,14 +24,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from http import HTTPStatus
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Annotated, Any, Protocol, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
 from levada.batch import Rejected
-from levada.codec import mended, one_line
+from levada.codec import hard_to_read, mended, one_line
 from levada.connector import HttpResponse
 from levada.errors import Failure, Fatal, Retry
 from levada.event import Event
@@ -47,13 +47,9 @@ Moment: TypeAlias = str | int | float | None
 S = TypeVar("S", bound=msgspec.Struct)
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
 _EXCERPT_CHARS = 200  # of what a vendor says, in an error message
 _SAYS = ("error", "message", "error_description", "detail")
-_DEEPEST = 200  # levels of an item; readers that stop at 256 still have room for what we put around
-_LONG_NUMBER = re.compile(rb"[0-9]{4301}")  # Python and what is written in it read no longer ones
-_BRACKETS = {b: 1 if b in b"[{" else -1 for b in b"[]{}"}
 _FINER = ("milliseconds", "microseconds", "nanoseconds")
 _LARGEST_SECONDS = 1e11  # as seconds this is the year 5138, as milliseconds 1973
 
@@ -183,8 +179,8 @@ def to_events(
                 found.append(salvaged)
                 continue
             head, raw = salvaged
-        if reason := _unfit(raw):
-            found.append(Rejected(text, reason=reason))
+        if reason := hard_to_read(raw):
+            found.append(Rejected(text, reason=f"an item that {reason}"))
             continue
         latest = parse_time(head.time) or latest or _first_time(texts, row) or now
         event = Event(
@@ -226,18 +222,6 @@ def _salvage(raw: bytes, row: type[Any]) -> tuple[Any, bytes] | Rejected:
         return row(**known), text
     except TypeError:
         return Rejected(raw, reason="an item without a usable id")
-
-
-def _unfit(raw: bytes) -> str | None:
-    """Tell why many readers would choke on an item although it is JSON; None: they would not."""
-    may_be_deep = raw.count(b"[") + raw.count(b"{") > _DEEPEST
-    if not may_be_deep and not _LONG_NUMBER.search(raw):  # nearly all are neither
-        return None
-    rest = _STRING.sub(b"", raw)
-    if _LONG_NUMBER.search(rest):
-        return "an item with a number of more than 4300 digits"
-    levels = accumulate(_BRACKETS[each] for each in rest if each in _BRACKETS)
-    return "an item that is nested too deeply" if max(levels) > _DEEPEST else None
 
 
 def _first_time(texts: Iterable[bytes], row: type[Any]) -> datetime | None:

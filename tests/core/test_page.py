@@ -246,8 +246,11 @@ def test_whatever_can_be_read_is(item: bytes, attribute: str, value: object) -> 
         (b'{"id":1,"d":%b}' % DEEP, "an item that is nested too deeply"),
         (b'{"d":%b,"id":1}' % deep(200), "an item that is nested too deeply"),
         (b'{"id":1,"s":"\xff","d":%b}' % deep(200), "an item that is nested too deeply"),
-        (b'{"id":1,"n":-%b}' % (b"9" * 4301), "an item with a number of more than 4300 digits"),
-        (b'{"id":1,"time":%b}' % (b"9" * 5000), "an item with a number of more than 4300 digits"),
+        (b'{"id":1,"n":-%b}' % (b"9" * 4301), "an item that has a number of more than 4300 digits"),
+        (
+            b'{"id":1,"time":%b}' % (b"9" * 5000),
+            "an item that has a number of more than 4300 digits",
+        ),
         (b'{"id":%b}' % (b"9" * 5000), "an item without a usable id"),
     ],
     ids=brief,

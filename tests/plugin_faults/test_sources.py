@@ -271,6 +271,9 @@ def test_one_that_finds_the_same_for_ever_leaves_others_their_turn(site: Site) -
         ("raw=b''", "it is no JSON"),
         ("raw=b'{}{}'", "it is no JSON"),
         ("raw=b'NaN'", "it is no JSON"),
+        ("raw=b'['*201 + b']'*201", "it is nested too deeply"),
+        ("raw=b'['*100_000 + b']'*100_000", "it is nested too deeply"),
+        ("raw=b'1'*5_000", "it has a number of more than 4300 digits"),
     ],
 )
 def test_an_event_that_nobody_could_be_given_becomes_a_dead_letter(
