@@ -24,7 +24,7 @@ from levada.journal.deliveries import Outstanding
 from levada.journal.files import FILE, has_log, settle
 from levada.journal.folder import prepare
 from levada.journal.lock import locked
-from levada.journal.pruning import pruned, shrunk, usable
+from levada.journal.pruning import bound_log, pruned, shrunk, usable
 from levada.journal.rows import COLUMNS, damaged_event, event_of
 from levada.journal.sinks import Cursor
 from levada.journal.sources import SourceState
@@ -76,6 +76,7 @@ class Journal:
         self._reader.execute("PRAGMA query_only = ON")
         self._writing = schema.connect(path)
         stack.callback(self._writing.close)
+        bound_log(self._writing, self.settings.max_journal_bytes)
         self.uuid, self._bytes = self._meta(path)
         in_use = rest.InUse(self._writing, path)
         self._writer = Writer(self._writing, path, committed=in_use.say_again)

@@ -10,6 +10,8 @@ AT_ONCE = 5_000
 BYTES_AT_ONCE = 2 * 1024 * 1024
 
 LOG_BYTES = 16 * 1024 * 1024
+LOG_PAGES = 1_000
+"""After which SQLite puts its log into the file, of 4 KiB each; what is on its way comes on top."""
 
 SPARE_PAGES = 2_500
 PAGES_AT_ONCE = 250
@@ -18,7 +20,18 @@ PAGES_AT_ONCE = 250
 
 def usable(most: int) -> int:
     """Return how much of *most* bytes is for events; the rest is for SQLite's log beside them."""
-    return most - min(LOG_BYTES, most // 3)
+    return most - _of_log(most)
+
+
+def bound_log(connection: sqlite3.Connection, most: int) -> None:
+    """Have SQLite's log keep to its part of *most* bytes."""
+    pages = min(LOG_PAGES, _of_log(most) // 2 // 4096)
+    connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
+    connection.execute(f"PRAGMA journal_size_limit = {_of_log(most)}")
+
+
+def _of_log(most: int) -> int:
+    return min(LOG_BYTES, most // 3)
 
 
 def pruned(connection: sqlite3.Connection, sinks: Sequence[str], until: float) -> tuple[int, int]:

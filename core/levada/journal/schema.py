@@ -34,8 +34,6 @@ PRAGMA synchronous = FULL;
 PRAGMA busy_timeout = 5000;
 PRAGMA foreign_keys = ON;
 PRAGMA trusted_schema = OFF;
-PRAGMA wal_autocheckpoint = 1000;
-PRAGMA journal_size_limit = 16777216;
 PRAGMA temp_store = MEMORY;
 PRAGMA mmap_size = 0;
 """

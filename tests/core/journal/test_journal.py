@@ -41,6 +41,10 @@ async def delivered(cursor: Cursor, count: int) -> None:
         await cursor.done(delivery, None, {})
 
 
+def room_taken(folder: Path) -> int:
+    return sum(each.stat().st_size for each in folder.iterdir() if each.suffix != ".db-shm")
+
+
 def left(journal: Journal) -> list[int]:
     return [seq for (seq,) in journal.read("SELECT seq FROM event ORDER BY seq")]
 
@@ -286,6 +290,18 @@ async def test_a_full_journal_makes_sources_wait_until_a_sink_moves_on(tmp_path:
         await delivered(archive, 10)
 
         await asyncio.wait_for(waiting, 2)
+
+
+async def test_a_small_journal_has_a_small_log(tmp_path: Path) -> None:
+    largest = 0
+    async with Journal(settings(tmp_path, max_journal_bytes=2 * MIB)) as journal:
+        state, _ = await opened(journal, "slow")
+        for first in range(0, 1_500, 50):
+            numbers = range(first, first + 50)
+            await state.keep(RUN, Batch([event(number, size=500) for number in numbers]))
+            largest = max(largest, room_taken(tmp_path / "state"))
+
+    assert largest <= 2 * MIB
 
 
 async def test_a_filling_journal_names_the_sink_that_holds_it_back(
