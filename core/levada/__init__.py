@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from levada.source import Source as Source
     from levada.source import SourceContext as SourceContext
     from levada.streaming import stream as stream
+    from levada.url import valid_url as valid_url
 
 _HOMES = {
     "_json": "Json",
@@ -71,6 +72,7 @@ _HOMES = {
     "sink": "Sink SinkContext",
     "source": "Backlog Source SourceContext",
     "streaming": "stream",
+    "url": "valid_url",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

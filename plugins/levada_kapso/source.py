@@ -5,7 +5,17 @@ from datetime import timedelta
 
 from attrs import define, field, validators
 
-from levada import Batch, Checkpoint, Json, Partition, Secret, Source, SourceContext, option
+from levada import (
+    Batch,
+    Checkpoint,
+    Json,
+    Partition,
+    Secret,
+    Source,
+    SourceContext,
+    option,
+    valid_url,
+)
 from levada_kapso.capabilities import Capabilities
 from levada_kapso.client import KapsoClient, normal_url
 from levada_kapso.discovery import Discovery, Scope
@@ -29,7 +39,7 @@ class KapsoSource(Source):
     base_url: str = option(
         default="https://api.kapso.ai/platform/v1",
         help="Where the Platform API is; with or without /platform/v1.",
-        validator=validators.matches_re(r"https?://.+"),
+        validator=valid_url(),
     )
     workflows: list[str] = option(
         default=[], help="Ids of the workflows to read; default: all of the project."

@@ -14,6 +14,7 @@ from levada import (
     Source,
     SourceContext,
     option,
+    valid_url,
 )
 from levada_stevora.client import StevoraClient, normal_url
 from levada_stevora.discovery import Discovery, Scope
@@ -36,7 +37,7 @@ class StevoraSource(Source):
     base_url: str = option(
         default="https://api.stevora.dev",
         help="Where the API is; with or without /v1, after /api if it is there.",
-        validator=validators.matches_re(r"https?://.+"),
+        validator=valid_url(),
     )
     runs: list[str] = option(
         default=[], help="Ids of the only runs to read, whatever `definitions` says."

@@ -21,6 +21,7 @@ from levada import (
     Sink,
     SinkContext,
     option,
+    valid_url,
 )
 from levada_webhook.schedule import Schedule
 from levada_webhook.signature import PREFIX, key_of, signed
@@ -37,19 +38,6 @@ SCHEDULE = [
 _UNAUTHORIZED = (401, 403)
 _WORD = 7  # characters of a header's value that may well be no secret
 _OURS = ("webhook-id", "webhook-timestamp", "webhook-signature", "content-type", "content-length")
-
-
-def _is_url(instance: Any, attribute: "Attribute[str]", value: str) -> None:  # noqa: ARG001
-    example = "must be a URL such as https://hooks.example.com/levada"
-    try:
-        parts = urlsplit(value)
-        _ = parts.port  # raises where it is none
-    except ValueError:  # its text holds the value
-        raise ValueError(example) from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or "\\" in value:
-        raise ValueError(example)
-    if "@" in parts.netloc or parts.fragment:
-        raise ValueError("must not hold a user name, a password or a fragment")
 
 
 def _are_free(instance: Any, attribute: "Attribute[dict[str, str]]", value: dict[str, str]) -> None:  # noqa: ARG001
@@ -70,7 +58,7 @@ class WebhookSink(Sink):
     name: ClassVar[str] = "webhook"
     guarantee: ClassVar[str] = "at least once, with a stable webhook-id"
 
-    url: str = option(help="Where to POST to.", shown=False, validator=_is_url)
+    url: str = option(help="Where to POST to.", shown=False, validator=valid_url(query=True))
     secret: Secret | list[Secret] | None = option(
         default=None,
         help="Signing secret (whsec_…); while rotating a list, the new one first. None: unsigned.",

@@ -104,6 +104,19 @@ def test_offline_asks_nobody(desk: Desk, sandbox: Sandbox) -> None:
     assert sandbox.kapso.requests == []
 
 
+@pytest.mark.parametrize(
+    "url", ["http://x:99999", "http://u:cnry@x/", "http://xn--/", "http://x?a=b"]
+)
+def test_a_malformed_url_is_told_offline_with_its_line(desk: Desk, url: str) -> None:
+    desk.write("p.toml", f'[sources.kapso]\nbase_url = "{url}"\n[sinks.stdout]\n')
+
+    done = desk.run("check", "--offline", "p.toml")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("p.toml:2: sources.kapso.base_url: a URL ")
+    assert "cnry" not in done.stderr
+
+
 def test_what_fails_is_marked_and_decides_the_exit_code(desk: Desk, sandbox: Sandbox) -> None:
     with Receiver.in_thread() as receiver:
         port = receiver.port

@@ -10,6 +10,7 @@ from levada._json import Json
 from levada.config.faults import Wrong
 from levada.config.words import toml
 from levada.errors import ConfigError
+from levada.url import ValidUrl
 
 # attrs names its validators' classes privately; their instances are public.
 _ALL_OF: type[Any] = type(validators.and_())
@@ -61,7 +62,9 @@ def check(value: object, attribute: "attrs.Attribute[Any]") -> None:
 def _refusal(leaf: Any, value: object, attribute: "attrs.Attribute[Any]") -> str | None:
     try:
         leaf(None, attribute, value)
-    except (ValueError, TypeError, ConfigError) as error:
+    except ConfigError as error:  # ours, which tells more than the limit does
+        return str(error)
+    except (ValueError, TypeError) as error:
         limit = _limit(leaf)
         return f"must {limit.text}" if limit else str(error)
     except Exception:  # noqa: BLE001  # no object yet, where it looks at the other options
@@ -114,6 +117,11 @@ def _matching(leaf: Any) -> Limit:
     return Limit(f"match {pattern}", {"pattern": f"^(?:{pattern})$" if whole else pattern})
 
 
+def _url(leaf: ValidUrl) -> Limit:
+    pattern = r"^[Hh][Tt][Tt][Pp][Ss]?://[^/?#]"
+    return Limit("be an http or https URL", {"pattern": pattern + ("" if leaf.query else "[^?]*$")})
+
+
 def _each(leaf: Any) -> Limit | None:
     inside = limits(leaf.member_validator)
     schema = {key: value for limit in inside for key, value in limit.schema.items()}
@@ -128,4 +136,5 @@ _DESCRIBED: Mapping[type, Callable[[Any], Limit | None]] = {
     _MAX_LEN: _longest,
     _MATCHES: _matching,
     _EACH: _each,
+    ValidUrl: _url,
 }

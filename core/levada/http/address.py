@@ -4,16 +4,15 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, urlencode, urljoin
 
 import httpx
 from attrs import field, frozen
 
 from levada.errors import ConfigError, Gone
+from levada.url import check_url, climbs
 
 _PATH = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
-_SLASH = "/|%2f|%5c"  # servers differ in when they decode
-_DOTS = re.compile(rf"(?:^|{_SLASH})(?:\.|%2e){{1,2}}(?={_SLASH}|$)", re.IGNORECASE)
 
 
 @frozen
@@ -36,13 +35,13 @@ class Address:
         """Take *base_url* apart.
 
         Raises:
-            ConfigError: it is no http or https URL, or holds a user name, password or backslash.
+            ConfigError: no request can be sent to it, or it holds a user name or password.
         """
-        url = _parse(base_url)
-        if not url.host:
-            raise ConfigError("a URL must name a host, as in https://api.example.com")
-        if url.fragment or "#" in base_url:
-            raise ConfigError(f"the URL of {_origin(url)} ends in a fragment (#…); remove it")
+        check_url(base_url)
+        try:
+            url = httpx.URL(base_url)
+        except (httpx.InvalidURL, ValueError):  # one that is too long
+            raise ConfigError("a URL cannot be read; is it as long as it should be?") from None
         path, _, query = url.raw_path.decode("ascii").partition("?")
         return cls(_origin(url), url=url.copy_with(raw_path=b"/"), base=path, query=query)
 
@@ -59,7 +58,7 @@ class Address:
     @property
     def loopback(self) -> bool:
         """Whether requests stay on this machine."""
-        host = self.url.host
+        host = self.url.raw_host.decode("ascii")
         try:
             return ipaddress.ip_address(host).is_loopback
         except ValueError:
@@ -74,7 +73,7 @@ class Address:
         """
         if not _PATH.fullmatch(path):
             raise ValueError("a request path is not percent-encoded")
-        if _DOTS.search(path):
+        if climbs(path):
             raise Gone("an id of '.' or '..' leads to nothing")
         return f"{self.base.rstrip('/')}/{path.removeprefix('/')}" if path else self.base
 
@@ -90,21 +89,6 @@ class Address:
         except (httpx.InvalidURL, ValueError):
             return "a place that is no URL"
         return None if there == self.origin else there[:200]
-
-
-def _parse(base_url: str) -> httpx.URL:
-    # Parsers disagree about these, so nobody may rely on any of them.
-    if "\\" in base_url or not base_url.isprintable() or " " in base_url:
-        raise ConfigError("a URL holds a backslash, a space or a control character")
-    try:
-        url, netloc = httpx.URL(base_url), urlsplit(base_url).netloc
-    except (httpx.InvalidURL, ValueError):
-        raise ConfigError("a URL cannot be read; it looks like https://api.example.com") from None
-    if url.scheme not in {"http", "https"}:
-        raise ConfigError("a URL must begin with https:// or http://")
-    if url.userinfo or "@" in netloc:
-        raise ConfigError(f"the URL of {_origin(url)} holds a user name or password; take it out")
-    return url
 
 
 def _origin(url: httpx.URL) -> str:

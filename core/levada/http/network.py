@@ -101,7 +101,7 @@ def check(address: Address) -> None:
     if port is not None and port < _WELL_KNOWN and port not in _WEB:
         raise ConfigError(f"{address.origin} has a port that only other services use; use 443")
     try:
-        public = is_public(address.url.host)
+        public = is_public(address.url.raw_host.decode("ascii"))
     except ValueError:  # a name, or an odd spelling: what it is resolved to counts
         public = not address.loopback
     if not public:

@@ -16,6 +16,7 @@ from levada import (
     Source,
     SourceContext,
     option,
+    valid_url,
 )
 from levada.page import Id, Moment, decode_page, refusal, to_events
 
@@ -43,7 +44,9 @@ class AcmeSource(Source):
     """Follows the feed of one ACME account. The position is the number of items read so far."""
 
     name = "acme"
-    base_url: str = option(help="Where ACME answers, such as https://acme.example.")
+    base_url: str = option(
+        help="Where ACME answers, such as https://acme.example.", validator=valid_url()
+    )
     api_key: Secret = option(help="A key that may read events.", env="ACME_API_KEY")
 
     def identity(self) -> str:
