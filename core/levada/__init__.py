@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from levada.errors import TooLarge as TooLarge
     from levada.event import Event as Event
     from levada.event import Origin as Origin
+    from levada.header import valid_header_value as valid_header_value
+    from levada.header import valid_headers as valid_headers
     from levada.hookspecs import hookimpl as hookimpl
     from levada.pipeline import Pipeline as Pipeline
     from levada.report import Report as Report
@@ -64,6 +66,7 @@ _HOMES = {
     "errors": "Closed ConfigError Disable Failure Fatal Gone LevadaError PluginError Problem Reject "
     "Retry SinkError SourceError StateError TooLarge",
     "event": "Event Origin",
+    "header": "valid_header_value valid_headers",
     "hookspecs": "hookimpl",
     "pipeline": "Pipeline",
     "report": "Report",

@@ -14,6 +14,7 @@ from levada import (
     Source,
     SourceContext,
     option,
+    valid_header_value,
     valid_url,
 )
 from levada_kapso.capabilities import Capabilities
@@ -35,7 +36,9 @@ class KapsoSource(Source):
 
     name = "kapso"
 
-    api_key: Secret = option(env="KAPSO_API_KEY", help="The project's API key.")
+    api_key: Secret = option(
+        env="KAPSO_API_KEY", help="The project's API key.", validator=valid_header_value
+    )
     base_url: str = option(
         default="https://api.kapso.ai/platform/v1",
         help="Where the Platform API is; with or without /platform/v1.",

@@ -14,6 +14,7 @@ from levada import (
     Source,
     SourceContext,
     option,
+    valid_header_value,
     valid_url,
 )
 from levada_stevora.client import StevoraClient, normal_url
@@ -33,7 +34,9 @@ class StevoraSource(Source):
 
     name = "stevora"
 
-    api_key: Secret = option(env="STEVORA_API_KEY", help="The workspace's API key.")
+    api_key: Secret = option(
+        env="STEVORA_API_KEY", help="The workspace's API key.", validator=valid_header_value
+    )
     base_url: str = option(
         default="https://api.stevora.dev",
         help="Where the API is; with or without /v1, after /api if it is there.",

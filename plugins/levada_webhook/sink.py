@@ -21,6 +21,7 @@ from levada import (
     Sink,
     SinkContext,
     option,
+    valid_headers,
     valid_url,
 )
 from levada_webhook.schedule import Schedule
@@ -40,10 +41,11 @@ _WORD = 7  # characters of a header's value that may well be no secret
 _OURS = ("webhook-id", "webhook-timestamp", "webhook-signature", "content-type", "content-length")
 
 
-def _are_free(instance: Any, attribute: "Attribute[dict[str, str]]", value: dict[str, str]) -> None:  # noqa: ARG001
+def _are_free(instance: Any, attribute: "Attribute[dict[str, str]]", value: dict[str, str]) -> None:
     taken = [name for name in value if name.lower() in _OURS]
     if taken:
         raise ValueError(f"must not hold {taken[0]}, which every delivery has of its own")
+    valid_headers(instance, attribute, value)
 
 
 @define

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from core.test_http_server import CANARY, Time, answer, leaks, patient, serve
-from levada import Fatal, Gone, HttpClient
+from levada import ConfigError, Fatal, Gone, HttpClient, Secret
 from levada.http import Http
 
 
@@ -99,8 +99,23 @@ async def test_a_header_that_cannot_be_sent_is_refused_unseen(name: str, value: 
 
 
 async def test_a_key_with_a_line_end_is_refused_unseen() -> None:
-    async with serve() as server, patient(server, key=CANARY + "\n") as client:
-        with pytest.raises(Fatal, match=r"X-API-Key \(from the program\)") as caught:
+    async with serve() as server:
+        with pytest.raises(ConfigError, match=r"X-API-Key \(from the program\)") as caught:
+            async with patient(server, key=CANARY + "\n"):
+                pass
+
+    assert not leaks(str(caught.value))
+
+
+async def test_a_key_that_was_rotated_to_one_with_a_line_end_is_refused_unseen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ROTATED_KEY", "before")
+    key = Secret.env("ROTATED_KEY")
+    async with serve() as server, patient(server, key=key) as client:
+        monkeypatch.setenv("ROTATED_KEY", CANARY + "\n")
+        key.reload()
+        with pytest.raises(Fatal, match=r"X-API-Key \(from environment variable") as caught:
             await client.get("/runs")
 
     assert not leaks(str(caught.value))

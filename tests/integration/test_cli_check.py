@@ -117,6 +117,30 @@ def test_a_malformed_url_is_told_offline_with_its_line(desk: Desk, url: str) -> 
     assert "cnry" not in done.stderr
 
 
+def test_headers_that_cannot_be_sent_are_told_offline(desk: Desk) -> None:
+    desk.env["KAPSO_API_KEY"] = "cn\nry"
+    desk.write(
+        "p.toml",
+        "[sources.kapso]\n"
+        '[sinks.a]\nuse = "webhook"\nurl = "https://a.test"\nheaders = { "A b" = "x" }\n'
+        '[sinks.b]\nuse = "webhook"\nurl = "https://b.test"\nheaders = { Host = "x" }\n'
+        '[sinks.c]\nuse = "webhook"\nurl = "https://c.test"\nheaders = { X-Key = "cnry\\n" }\n',
+    )
+
+    done = desk.run("check", "--offline", "p.toml")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    *problems, total = done.stderr.splitlines()
+    assert [problem.split(": ")[:2] for problem in problems] == [
+        ["p.toml:1", "sources.kapso.api_key"],
+        ["p.toml:5", "sinks.a.headers"],
+        ["p.toml:9", "sinks.b.headers"],
+        ["p.toml:13", "sinks.c.headers"],
+    ]
+    assert total == "4 problems"
+    assert "cnry" not in done.stderr
+
+
 def test_what_fails_is_marked_and_decides_the_exit_code(desk: Desk, sandbox: Sandbox) -> None:
     with Receiver.in_thread() as receiver:
         port = receiver.port

@@ -47,13 +47,15 @@ def fill(
 
 
 def _value(cls: type, option: Option, table: Mapping[str, object], reader: Reader) -> Any:
-    if option.name not in table:
-        return _from_environment(option, read=reader.surroundings.read_secrets)
-    given = table[option.name]
+    given = table.get(option.name, NOTHING)
     if given is None and optional(option.type):
         return None
-    value = reader.read(given, option.type)
-    if reader.surroundings.read_secrets or not option.is_secret:  # an empty secret is not judged
+    if given is NOTHING:
+        value = _from_environment(option, read=reader.surroundings.read_secrets)
+    else:
+        value = reader.read(given, option.type)
+    is_empty = option.is_secret and not reader.surroundings.read_secrets
+    if value is not NOTHING and not is_empty:
         _judge(cls, option, value)
     return value
 

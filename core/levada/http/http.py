@@ -10,6 +10,7 @@ from typing import Any
 from attrs import evolve
 
 from levada.errors import ConfigError
+from levada.header import check_header
 from levada.http.address import Address
 from levada.http.budget import Budget
 from levada.http.client import Client, Limits
@@ -83,12 +84,14 @@ class Http:
             owner: Whose client it is, where it shares with nobody; "" with all who have no owner.
 
         Raises:
-            ConfigError: the URL, one of the files or a number cannot be used.
+            ConfigError: the URL, the credential, one of the files or a number cannot be used.
         """
         who = (auth.header, id(auth.secret)) if auth else None
         key = (base_url, who, share, limit, timeout_s, ca_file, client_cert, slots, owner)
         if key not in self._clients:
             _check(share, limit)
+            if auth:
+                _check_key(auth)
             address = Address.parse(base_url)
             if self._public_only:
                 check(address)
@@ -135,6 +138,10 @@ def _check(share: float, limit: int | None) -> None:
         raise ConfigError("rate_share must be above 0 and at most 1")
     if limit is not None and limit < 1:
         raise ConfigError("rate_limit must be at least 1")
+
+
+def _check_key(auth: ApiKey) -> None:
+    check_header(auth.header, auth.secret.reveal(), source=f" (from {auth.secret.origin})")
 
 
 def _tls(ca_file: str | None, client_cert: str | None) -> ssl.SSLContext:

@@ -1,21 +1,17 @@
 """Requests, written as cheaply as httpx allows: what stays the same is made once."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import httpx
 from attrs import field, frozen
 
-from levada.errors import Fatal
+from levada.errors import ConfigError, Fatal
+from levada.header import check_header
 from levada.http.address import Address
 from levada.secret import ApiKey, scrub
 
 USER_AGENT = "levada"
-
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?")
-_OURS = {"host", "content-length", "transfer-encoding", "connection"}
 
 
 @frozen
@@ -97,11 +93,7 @@ class Writer:
         return headers
 
     def _check(self, name: str, value: str, *, source: str = "") -> None:
-        # httpx and h11 would refuse as well, but print the value.
-        if not _NAME.fullmatch(name) or name.lower() in _OURS:
-            raise Fatal(f"{self._address.origin}: {name!r} cannot be set as a header")
-        if not _VALUE.fullmatch(value):
-            raise Fatal(
-                f"{self._address.origin}: the value of header {name}{source} holds a character "
-                "that HTTP does not allow, perhaps a line end"
-            )
+        try:
+            check_header(name, value, source=source)
+        except ConfigError as error:  # that of a key which was rotated, or of a plugin's own
+            raise Fatal(f"{self._address.origin}: {error}") from None

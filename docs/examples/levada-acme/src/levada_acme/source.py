@@ -16,6 +16,7 @@ from levada import (
     Source,
     SourceContext,
     option,
+    valid_header_value,
     valid_url,
 )
 from levada.page import Id, Moment, decode_page, refusal, to_events
@@ -47,7 +48,9 @@ class AcmeSource(Source):
     base_url: str = option(
         help="Where ACME answers, such as https://acme.example.", validator=valid_url()
     )
-    api_key: Secret = option(help="A key that may read events.", env="ACME_API_KEY")
+    api_key: Secret = option(
+        help="A key that may read events.", env="ACME_API_KEY", validator=valid_header_value
+    )
 
     def identity(self) -> str:
         """Return what tells this account from another."""
