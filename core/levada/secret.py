@@ -5,19 +5,24 @@ import hmac
 import json
 import os
 import re
-import subprocess
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from subprocess import CalledProcessError, TimeoutExpired
 from typing import Any, ClassVar, Never, Self
 from urllib.parse import quote, quote_plus
 from weakref import WeakValueDictionary
 
 from attrs import field, frozen
 
+from levada.command import TooMuch, output_of
 from levada.errors import ConfigError
 
 REDACTED = "[redacted]"
 COMMAND_TIMEOUT_S = 30
+
+LONGEST = 64 * 1024
+"""Bytes of a secret: whatever is longer is something else."""
 
 FINDABLE = 8
 """Shorter values stand in ordinary words too: `scrub_known` leaves them alone."""
@@ -62,7 +67,8 @@ class Secret:
         """Take the secret from a file, less one trailing newline.
 
         Raises:
-            ConfigError: the file cannot be read, is empty, or others than its owner can read it.
+            ConfigError: it is no regular file, cannot be read, is empty or longer than 64 KiB, or
+                others than its owner can read it.
         """
         return cls._from(lambda: _contents(path), origin=f"file {path}")
 
@@ -71,7 +77,8 @@ class Secret:
         """Take the secret from what a command prints, less one trailing newline; no shell.
 
         Raises:
-            ConfigError: the command cannot be run, fails, prints nothing or takes over 30 s.
+            ConfigError: the command cannot be run, fails, prints nothing or over 64 KiB, or takes
+                over 30 s. Then it is killed.
         """
         return cls._from(lambda: _output(argv), origin=f"command {argv[0]!r}")
 
@@ -218,9 +225,7 @@ def _environment(name: str) -> str:
 
 def _contents(path: Path) -> str:
     try:
-        if path.stat().st_mode & 0o077 and Path("/run/secrets") not in path.parents:
-            raise ConfigError(f"secret file {path} can be read by others; run: chmod 600 {path}")
-        value = path.read_text(encoding="utf-8").removesuffix("\n")
+        value = _text(_read(path))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise ConfigError(f"secret file {path} cannot be read: {reason}") from None
@@ -229,16 +234,41 @@ def _contents(path: Path) -> str:
     return value
 
 
+def _read(path: Path) -> bytes:
+    with open(path, "rb", opener=_unwaiting) as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            raise ConfigError(f"secret file {path} is not a regular file; name one")
+        if mode & 0o077 and Path("/run/secrets") not in path.parents:
+            raise ConfigError(f"secret file {path} can be read by others; run: chmod 600 {path}")
+        content = file.read(LONGEST + 1)
+    if len(content) > LONGEST:
+        raise ConfigError(f"secret file {path} has more than {LONGEST} bytes; is it the right one?")
+    return content
+
+
+def _unwaiting(path: str, flags: int) -> int:
+    # Opening a pipe would wait for somebody who writes to it.
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _output(argv: Sequence[str]) -> str:
+    name = f"secret command {argv[0]!r}"
     try:
-        done = subprocess.run(  # noqa: S603  # the operator wrote this command in the pipeline file
-            argv, check=True, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S
-        )
-    except subprocess.CalledProcessError as error:
-        raise ConfigError(f"secret command {argv[0]!r} exited {error.returncode}") from None
-    except (OSError, UnicodeDecodeError, subprocess.TimeoutExpired) as error:
-        raise ConfigError(f"secret command {argv[0]!r}: {type(error).__name__}") from None
-    value = done.stdout.removesuffix("\n")
+        value = _text(output_of(argv, limit=LONGEST, timeout_s=COMMAND_TIMEOUT_S))
+    except CalledProcessError as error:
+        raise ConfigError(f"{name} exited {error.returncode}") from None
+    except TimeoutExpired:
+        raise ConfigError(f"{name} took more than {COMMAND_TIMEOUT_S} s; run it by hand") from None
+    except TooMuch:
+        raise ConfigError(f"{name} printed more than {LONGEST} bytes; run it by hand") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{name}: {type(error).__name__}") from None
     if not value:
-        raise ConfigError(f"secret command {argv[0]!r} printed nothing")
+        raise ConfigError(f"{name} printed nothing")
     return value
+
+
+def _text(content: bytes) -> str:
+    """Return *content* less one line end, of whatever kind."""
+    return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n")

@@ -2,6 +2,7 @@ import base64
 import copy
 import json
 import logging
+import os
 import pickle
 import re
 import sys
@@ -160,6 +161,46 @@ def test_a_command_that_gives_nothing_is_refused_without_what_it_printed(
         Secret.command(argv)
 
     assert VALUE not in str(caught.value)
+
+
+def test_a_file_with_the_line_ends_of_windows_is_read_less_one(tmp_path: Path) -> None:
+    assert Secret.file(private(tmp_path / "key", b"key\r\n")).reveal() == "key"
+
+
+@pytest.mark.timeout(10)
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "key", 0o600)
+
+    for path in (tmp_path / "key", Path("/dev/zero")):
+        with pytest.raises(ConfigError, match=f"secret file {path} is not a regular file"):
+            Secret.file(path)
+
+
+@pytest.mark.timeout(10)
+def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    path = private(tmp_path / "key", b"x" * (64 * 1024))
+    assert len(Secret.file(path).reveal()) == 64 * 1024
+
+    os.truncate(path, 1 << 40)  # of holes
+    with pytest.raises(ConfigError, match="has more than 65536 bytes"):
+        Secret.file(path)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["head", "-c", "99999999", "/dev/zero"],
+        ["cat", "/dev/zero"],
+        ["sh", "-c", "cat /dev/zero | cat"],
+    ],
+    ids=["much", "endless", "of a child"],
+)
+def test_a_command_that_prints_too_much_is_ended(argv: list[str]) -> None:
+    with pytest.raises(
+        ConfigError, match=f"secret command '{argv[0]}' printed more than 65536 bytes"
+    ):
+        Secret.command(argv)
 
 
 def test_a_value_that_was_rotated_is_read_again(tmp_path: Path) -> None:
