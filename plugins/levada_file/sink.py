@@ -53,7 +53,9 @@ class FileSink(Sink):
         help="Permissions of new files, in octal.",
         validator=validators.matches_re("0?[0-7]{3}"),
     )
-    batch_size: int = option(default=1000, help="Most events in one delivery.")
+    batch_size: int = option(
+        default=1000, help="Most events in one delivery.", validator=validators.ge(1)
+    )
 
     _writer: Writer | None = field(default=None, init=False, repr=False, eq=False)
 

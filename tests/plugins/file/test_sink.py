@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from levada import ConfigError, Delivery, Fatal, Json, Sink
+from levada.config import build
 from levada_file.sink import FileSink
 from plugins.file.conftest import DeliveryOf, Resumed
 from plugins.file.doubles import Context
@@ -262,3 +263,9 @@ def test_mode_is_octal(mode: str) -> None:
     assert FileSink(path=Path("x"), mode=mode).mode == mode
     with pytest.raises(ValueError, match="mode"):
         FileSink(path=Path("x"), mode="rw-r-----")
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_delivery_has_at_least_one_event(tmp_path: Path, batch_size: int) -> None:
+    with pytest.raises(ConfigError, match="batch_size: must be at least 1"):
+        build(FileSink, {"path": str(tmp_path / "out"), "batch_size": batch_size})
