@@ -299,7 +299,22 @@ def test_a_url_that_names_a_private_address_is_refused_at_once(address: str) -> 
         check(Address.parse(f"https://{host}/"))
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "app.localhost"])
+@pytest.mark.parametrize(
+    "host", ["127.1", "2130706433", "0x7f000001", "0x7f.1", "017700000001", "0", "10", "127.0.0.1."]
+)
+def test_an_address_in_an_odd_spelling_is_refused_as_what_it_means(host: str) -> None:
+    with pytest.raises(ConfigError, match="not on the public internet"):
+        check(Address.parse(f"https://{host}/"))
+
+
+@pytest.mark.parametrize("host", ["1.1", "0x01010101", "16843009", "1e100.test", "0xfeed.test"])
+def test_an_odd_spelling_of_a_public_address_is_let_through(host: str) -> None:
+    check(Address.parse(f"https://{host}/"))
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST", "app.localhost", "localhost.", "app.localhost."]
+)
 def test_a_url_of_this_machine_is_refused_at_once(host: str) -> None:
     with pytest.raises(ConfigError, match="not on the public internet"):
         check(Address.parse(f"https://{host}/"))

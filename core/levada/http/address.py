@@ -1,8 +1,10 @@
 """Where requests go: a base URL taken apart once, checked, and never shown with its query."""
 
-import ipaddress
 import re
+import socket
 from collections.abc import Mapping
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 from urllib.parse import quote, urlencode, urljoin
 
@@ -58,11 +60,25 @@ class Address:
     @property
     def loopback(self) -> bool:
         """Whether requests stay on this machine."""
-        host = self.url.raw_host.decode("ascii")
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost" or host.endswith(".localhost")
+        if self.ip is not None:
+            return self.ip.is_loopback
+        return f".{self._host}".endswith(".localhost")
+
+    @property
+    def ip(self) -> IPv4Address | IPv6Address | None:
+        """The address that the URL names; None for a name.
+
+        In whatever way: ``127.1`` and ``2130706433`` are 127.0.0.1 to what resolves names, too.
+        """
+        with suppress(ValueError):
+            return ip_address(self._host)
+        with suppress(OSError):
+            return IPv4Address(socket.inet_aton(self._host))
+        return None
+
+    @property
+    def _host(self) -> str:
+        return self.url.raw_host.decode("ascii").removesuffix(".")
 
     def path(self, path: str) -> str:
         """Append *path*, percent-encoded by the caller, to the base; with one slash between.

@@ -100,9 +100,7 @@ def check(address: Address) -> None:
     port = address.url.port
     if port is not None and port < _WELL_KNOWN and port not in _WEB:
         raise ConfigError(f"{address.origin} has a port that only other services use; use 443")
-    try:
-        public = is_public(address.url.raw_host.decode("ascii"))
-    except ValueError:  # a name, or an odd spelling: what it is resolved to counts
-        public = not address.loopback
+    # Of any other name it counts what it is resolved to.
+    public = is_public(str(address.ip)) if address.ip is not None else not address.loopback
     if not public:
         raise ConfigError(f"{address.origin} is not on the public internet, so it is not allowed")
