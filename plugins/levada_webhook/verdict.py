@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from urllib.parse import urljoin, urlsplit
 
 from attrs import define, field
 
@@ -24,11 +25,11 @@ _TRY_AGAIN = frozenset(
         *range(500, 600),
     }
 )
+_ABOUT_THE_KEY = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _ABOUT_THE_SINK = frozenset(
     {
         *range(300, 400),  # it has moved, or wants a login: `url` is what has to change
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
+        *_ABOUT_THE_KEY,
         HTTPStatus.NOT_FOUND,
         HTTPStatus.METHOD_NOT_ALLOWED,
     }
@@ -64,7 +65,7 @@ class Judge:
             wait = retry_after(answer.headers.get("retry-after"), now=now)
             return self._busy(status, delivery, reason, wait)
         if status in _ABOUT_THE_SINK:
-            return self._refused_all(delivery, reason)
+            return self._refused_all(delivery, reason, self._advice(answer))
         return self._refused_one(status, delivery, reason)
 
     def lost(self, failure: Retry, delivery: Delivery) -> Failure:
@@ -87,16 +88,15 @@ class Judge:
             return self.schedule.momentary(attempt, reason)
         return self.schedule.later(attempt, reason)
 
-    def _refused_all(self, delivery: Delivery, reason: str) -> Failure:
+    def _refused_all(self, delivery: Delivery, reason: str, advice: str) -> Failure:
         """A wrong key or URL would refuse every event: wait for somebody to put it right."""
         if not self._refuses_everything():
             self._refused[delivery.id] = len(delivery.events)
         if self._refuses_everything():
-            advice = f"{reason}; correct `url` or `secret`"
-            return Retry(advice, after=PAUSE, everywhere=True, persist=False)
+            return Retry(f"{reason}; {advice}", after=PAUSE, everywhere=True, persist=False)
         if self._is_last_try(delivery):
-            return self._given_up(delivery, reason)
-        return self.schedule.later(delivery.attempt, reason, persist=False)
+            return self._given_up(delivery, reason, advice)
+        return self.schedule.later(delivery.attempt, f"{reason}; {advice}", persist=False)
 
     def _refuses_everything(self) -> bool:
         return sum(self._refused.values()) >= REFUSALS_IN_A_ROW
@@ -112,9 +112,9 @@ class Judge:
         tries = delivery.attempt
         return tries >= TRIES_OF_A_REFUSED_EVENT or self.schedule.is_exhausted(tries)
 
-    def _given_up(self, delivery: Delivery, reason: str) -> Reject:
+    def _given_up(self, delivery: Delivery, reason: str, advice: str = "") -> Reject:
         tries = f"{delivery.attempt} attempts" if delivery.attempt > 1 else "one attempt"
-        text = f"{reason}, after {tries}"
+        text = f"{reason}, after {tries}" + (f"; {advice}" if advice else "")
         return Reject({(event.partition, event.id): text for event in delivery.events})
 
     def _reason(self, answer: HttpResponse, now: datetime) -> str:
@@ -123,12 +123,38 @@ class Judge:
             _skew(now) if answer.status in _MAY_BE_THE_CLOCK else ""
         )
 
+    def _advice(self, answer: HttpResponse) -> str:
+        """Say which option somebody has to correct."""
+        if answer.status in _ABOUT_THE_KEY:
+            return "correct `secret` or `headers`, or else `url`"
+        location = answer.headers.get("location")
+        if location is None:
+            return "correct `url`"
+        there = _target(self._without_secrets(location), answer.place.removeprefix("POST "))
+        return f"it redirects {there}, which is not followed; correct `url`"
+
     def _excerpt(self, body: bytes) -> str:
-        text = body[: 16 * EXCERPT].decode("utf-8", "replace")
-        for secret in sorted(self.secrets, key=lambda each: len(each.reveal()), reverse=True):
-            text = secret.scrub(text)
+        text = self._without_secrets(body[: 16 * EXCERPT].decode("utf-8", "replace"))
         text = _UNSHOWABLE.sub(" ", text).strip()
         return f": {text[:EXCERPT]}{'…' if len(text) > EXCERPT else ''}" if text else ""
+
+    def _without_secrets(self, text: str) -> str:
+        for secret in sorted(self.secrets, key=lambda each: len(each.reveal()), reverse=True):
+            text = secret.scrub(text)
+        return text
+
+
+def _target(location: str, here: str) -> str:
+    """Say where *location*, answered by *here*, leads: its origin, as the rest may be secret."""
+    try:
+        there, ours = urlsplit(urljoin(here, location)), urlsplit(here)
+        port = f":{there.port}" if there.port else ""
+    except ValueError:
+        return "elsewhere"
+    if (there.scheme, there.netloc) == (ours.scheme, ours.netloc):
+        return "to another path there"
+    origin = _UNSHOWABLE.sub(" ", f"{there.scheme}://{there.hostname}{port}")
+    return f"to {origin[:EXCERPT]}" if there.hostname else "elsewhere"
 
 
 def _skew(now: datetime) -> str:

@@ -12,7 +12,7 @@ import re
 import socket
 import ssl
 from collections import deque
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Mapping
 from typing import cast
 
 import h11
@@ -206,11 +206,27 @@ class _Socket(asyncio.Protocol):
         self._transport.abort()
 
 
+_TRUST = (
+    "; make sure that the URL is right, then trust its authority (`ca_file`, where there is one, "
+    "or the environment's SSL_CERT_FILE)"
+)
+_CERTIFICATE_ADVICE: Mapping[int, str] = {  # OpenSSL's X509_V_ERR_…
+    10: "; it has to be renewed there",  # CERT_HAS_EXPIRED
+    18: _TRUST,  # DEPTH_ZERO_SELF_SIGNED_CERT
+    19: _TRUST,  # SELF_SIGNED_CERT_IN_CHAIN
+    20: _TRUST,  # UNABLE_TO_GET_ISSUER_CERT_LOCALLY
+    21: _TRUST,  # UNABLE_TO_VERIFY_LEAF_SIGNATURE
+    62: "; correct the URL",  # HOSTNAME_MISMATCH
+    64: "; correct the URL",  # IP_ADDRESS_MISMATCH
+}
+
+
 def in_words(error: Exception) -> str:  # noqa: PLR0911  # one for each of them
     """Say in a few words what happened to a connection."""
     match error:
         case ssl.SSLCertVerificationError():
-            return f"certificate not trusted: {error.verify_message}"
+            advice = _CERTIFICATE_ADVICE.get(error.verify_code, "")
+            return f"certificate not trusted: {error.verify_message.rstrip('.')}{advice}"
         case ssl.SSLError():
             return f"TLS failed: {(error.reason or 'no reason given').lower().replace('_', ' ')}"
         case NotPublic():

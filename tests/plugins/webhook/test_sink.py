@@ -289,7 +289,60 @@ async def test_ten_refusals_in_a_row_pause_the_sink_instead(
     assert [type(failure) for failure in kinds] == [Reject, Reject] + [Retry] * 7
     assert isinstance(tenth, Retry)
     assert tenth.everywhere
-    assert "correct `url` or `secret`" in str(tenth)
+    assert "correct `" in str(tenth)
+
+
+ELSEWHERE = "https://cnry:cnry@new.example.com/login?key=cnry"
+
+
+@pytest.mark.parametrize(
+    ("status", "location", "advice"),
+    [
+        (
+            302,
+            ELSEWHERE,
+            "it redirects to https://new.example.com, which is not followed; correct `url`",
+        ),
+        (307, "/login", "it redirects to another path there, which is not followed; correct `url`"),
+        (308, "https://[::1", "it redirects elsewhere, which is not followed; correct `url`"),
+        (304, None, "correct `url`"),
+        (401, None, "correct `secret` or `headers`, or else `url`"),
+        (403, None, "correct `secret` or `headers`, or else `url`"),
+        (404, None, "correct `url`"),
+        (405, None, "correct `url`"),
+    ],
+)
+async def test_a_refusal_says_which_option_to_correct_at_once_and_in_a_dead_letter(
+    *,
+    status: int,
+    location: str | None,
+    advice: str,
+    opened: Opened,
+    receiver: Receiver,
+    delivery: DeliveryOf,
+    ctx: Context,
+) -> None:
+    receiver.answers = lambda _: (status, {"Location": location} if location else {}, 0.0)
+    sink = await opened()
+
+    first = await failure_of(sink, delivery(1), ctx)
+    last = await failure_of(sink, delivery(1, attempt=3), ctx)
+
+    assert str(first) == f"HTTP {status} from {receiver.url}/hook; {advice}"
+    assert str(last) == f"HTTP {status} from {receiver.url}/hook, after 3 attempts; {advice}"
+
+
+async def test_where_a_receiver_redirects_to_is_shown_without_secrets_and_controls(
+    opened: Opened, receiver: Receiver, delivery: DeliveryOf, ctx: Context
+) -> None:
+    bare = SECRET.removeprefix("whsec_")
+    receiver.answers = lambda _: (302, {"Location": f"https://{bare}.{'x' * 300}/"}, 0.0)
+    sink = await opened(secret=Secret(SECRET))
+
+    failure = await failure_of(sink, delivery(1), ctx)
+
+    assert bare.lower() not in str(failure).lower()
+    assert len(str(failure)) < 400
 
 
 async def test_a_success_starts_the_count_again(
