@@ -31,7 +31,7 @@ class ValidUrl:
         """Check *value*, as `attrs.field` has it."""
         check_url(value)
         if "?" in value and not self.query:
-            raise ConfigError("a URL that others are made from has a query (?…); take it out")
+            raise ConfigError("a base URL has a query (?…); take it out")
 
 
 def valid_url(*, query: bool = False) -> ValidUrl:
