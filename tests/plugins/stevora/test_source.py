@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from levada import Fatal, Gone, Partition, Retry, Secret
+from levada import ConfigError, Fatal, Gone, Partition, Retry, Secret
 from levada.sandbox import StevoraServer, StevoraWorld
 from levada_stevora.source import StevoraSource
 from plugins.desk import Odd
@@ -44,12 +44,17 @@ def test_the_identity_is_the_base_url_however_it_is_written() -> None:
     assert {source.identity() for source in sources} == {"https://x.example"}
 
 
-@pytest.mark.parametrize(
-    "options", [{"page_size": 0}, {"page_size": 101}, {"base_url": "api.stevora.dev"}], ids=str
-)
+@pytest.mark.parametrize("options", [{"page_size": 0}, {"page_size": 101}], ids=str)
 def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         StevoraSource(api_key=Secret("k"), **options)
+
+
+def test_a_base_url_and_a_key_that_no_request_can_have_are_refused() -> None:
+    with pytest.raises(ConfigError, match="must begin with https://"):
+        StevoraSource(api_key=Secret("k"), base_url="api.stevora.dev")
+    with pytest.raises(ConfigError, match="perhaps a line end"):
+        StevoraSource(api_key=Secret("k\n"))
 
 
 def test_the_key_is_not_in_its_repr() -> None:
