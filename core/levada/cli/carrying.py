@@ -2,16 +2,12 @@
 
 import asyncio
 import faulthandler
-import os
 import signal
-import stat
 import sys
 import threading
 from collections.abc import Iterable
 
-from attrs import evolve
-
-from levada.cli import logs, loop
+from levada.cli import logs, loop, output, setups
 from levada.cli.console import Console
 from levada.cli.progress import Progress
 from levada.cli.signals import Signals
@@ -20,8 +16,6 @@ from levada.connector import Connector
 from levada.pipeline import Pipeline
 from levada.report import Report
 from levada.setup import Setup
-
-STANDARD_ERROR = 2
 
 GRACE_S = 1.0
 """What the process gets beyond `shutdown_timeout` to end by itself."""
@@ -44,8 +38,7 @@ def carry(
     Raises:
         ConfigError, StateError: as `Pipeline.run`.
     """
-    _occupy_standard_streams()
-    run = _Run(_stdout_first(setup), console, hints)
+    run = _Run(setup, console, hints)
     signals = Signals(run.stopping, run.late, patience_s=run.patience_s)
     with signals, asyncio.Runner() as runner:
         run.loop = runner.get_loop()
@@ -131,23 +124,6 @@ def _running_modules() -> set[str]:
     return modules
 
 
-def _occupy_standard_streams() -> None:
-    """Let nothing of ours become standard output: what a plugin's child prints would go there."""
-    while (handle := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
-        pass
-    os.close(handle)
-
-
-def _stdout_first(setup: Setup) -> Setup:
-    """Let the sink that prints open first and close last, so that others' printing is not its."""
-    return evolve(setup, sinks=sorted(setup.sinks, key=lambda each: each.sink.name != "stdout"))
-
-
 def _leaves_room(setup: Setup) -> bool:
     """Return whether no sink prints to where the live line would be."""
-    if not any(each.sink.name == "stdout" for each in setup.sinks):
-        return True
-    try:
-        return stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
-    except (OSError, ValueError, AttributeError):
-        return False
+    return output.is_file() or not setups.prints(setup)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from levada.cli import logs
+from levada.cli import logs, output
 from levada.cli.console import Console
 
 
@@ -17,6 +17,11 @@ class Command(click.Command):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params.extend(verbosity(hidden=True))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it; from here on plugins' code may run, and print."""
+        output.keep()
+        return super().invoke(ctx)
 
 
 def verbosity(*, hidden: bool = False) -> Sequence[click.Option]:

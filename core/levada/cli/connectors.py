@@ -1,13 +1,13 @@
 """`levada plugins` and `levada describe`."""
 
-import shutil
 from typing import TYPE_CHECKING
 
 import click
 
+from levada.cli import output
 from levada.cli.command import Command
 from levada.cli.exit_codes import ExitCode
-from levada.cli.printing import say, say_json
+from levada.cli.printing import say, say_json, say_raw
 from levada.cli.text import columns, safe
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def describe_command(connector: str, style: str | None) -> ExitCode:
         for line in "\n".join(each.toml() for each in descriptions).splitlines():
             say(line)
     else:
-        click.echo("\n\n".join(map(_text, descriptions)))
+        say_raw("\n\n".join(map(_text, descriptions)))
     return ExitCode.DONE
 
 
@@ -90,7 +90,7 @@ def _one_or_all(several: list[dict[str, object]]) -> object:
 
 
 def _text(described: "Description") -> str:
-    formatter = click.HelpFormatter(width=min(100, shutil.get_terminal_size().columns))
+    formatter = click.HelpFormatter(width=min(100, output.width()))
     formatter.write_text(safe(f"{described.name}: a {described.role}. {described.summary}"))
     if described.guarantee:
         formatter.write_text(safe(f"Guarantee: {described.guarantee}."))

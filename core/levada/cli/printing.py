@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from levada.cli import output
 from levada.cli.text import safe
 
 T = TypeVar("T")
@@ -31,9 +32,17 @@ def say_json(value: Any, *, indent: int | None = None, err: bool = False) -> Non
     _echo(_UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text), err=err)
 
 
+def say_raw(text: str) -> None:
+    """Print what is ours alone, or has been made safe before, as it is."""
+    _echo(text)
+
+
 def _echo(text: str, *, err: bool = False) -> None:
     try:
-        click.echo(text, err=err)
+        if err:
+            click.echo(text, err=True)
+        else:
+            output.write(text)
     except OSError as error:
         error.filename = f"standard {'error' if err else 'output'}"
         raise

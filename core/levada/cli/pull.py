@@ -55,12 +55,11 @@ def pull_command(
     (`levada describe SOURCE` says which variable).
     """
     from levada import config
-    from levada.cli import loop, reading
-    from levada.plugins import Registry
+    from levada.cli import loop, reading, setups
     from levada.selection import Selection
     from levada.setup import Settings, SourceSetup
 
-    registry = Registry()
+    registry = setups.registry()
     cls = registry.source(source)
     options = config.assignments(cls, assignments)
     setup = SourceSetup.of(config.build(cls, options))

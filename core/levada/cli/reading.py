@@ -9,14 +9,13 @@ from typing import TypeAlias
 from attrs import define, field
 
 from levada.batch import Delivery
-from levada.cli import exit_codes, failures, loop
+from levada.cli import exit_codes, failures, loop, setups
 from levada.cli.console import Console
 from levada.cli.exit_codes import ExitCode
 from levada.cli.text import count, safe
 from levada.errors import Closed, Failure, LevadaError, SinkError, SourceError
 from levada.event import Event
 from levada.host import Host, HostContext
-from levada.plugins import Registry
 from levada.selection import Selection
 from levada.setup import Settings, Setup, SourceSetup
 from levada.sink import Sink
@@ -58,7 +57,7 @@ def stdout_sink(setup: Setup | None = None) -> Sink:
     for each in setup.sinks if setup else ():
         if each.sink.name == "stdout":
             return each.sink
-    return Registry().sink("stdout")()
+    return setups.registry().sink("stdout")()
 
 
 def dry_run(setup: Setup, console: Console, *, limit: int | None) -> ExitCode:

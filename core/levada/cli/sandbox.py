@@ -1,7 +1,6 @@
 """`levada sandbox`."""
 
 import signal
-import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import click
 from levada.cli.command import Command, console_of
 from levada.cli.console import Console
 from levada.cli.exit_codes import ExitCode
+from levada.cli.printing import say_raw
 from levada.cli.text import safe
 
 if TYPE_CHECKING:
@@ -152,8 +152,7 @@ async def _serve(vendors: "Sandbox", receiver: "Receiver") -> None:
             webhooks=receiver.url,
             key=vendors.kapso_key,
         )
-        click.echo(text)
-        sys.stdout.flush()
+        say_raw(text)
         await ended.wait()
 
 
