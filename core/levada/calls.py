@@ -10,7 +10,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from inspect import isawaitable
 from typing import Any
 
@@ -79,8 +79,26 @@ class Calls:
             Retry: it was cancelled.
             Stuck: it did not end when it was.
         """
+        return await self._within(limit_s, method, self.call(method, *arguments))
+
+    async def first(self, limit_s: float, method: str, *arguments: object) -> Any:
+        """Return the first of what one of the methods yields, None if that is nothing.
+
+        What comes after it is not asked for.
+
+        Raises:
+            Retry, Stuck: as `within`; the others as `each`.
+        """
+
+        async def first() -> Any:
+            async with aclosing(self.each(method, *arguments)) as several:
+                return await anext(several, None)
+
+        return await self._within(limit_s, method, first())
+
+    async def _within(self, limit_s: float, method: str, work: Coroutine[Any, Any, Any]) -> Any:
         began = time.monotonic()
-        call = asyncio.create_task(self.call(method, *arguments))
+        call = asyncio.create_task(work)
         self._limited.add(call)
         try:
             await asyncio.wait([call], timeout=limit_s)

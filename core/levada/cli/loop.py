@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
-from contextlib import nullcontext
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from levada.errors import PluginError
@@ -11,6 +11,9 @@ from levada.errors import PluginError
 log: logging.Logger = logging.getLogger("levada.cli")
 
 T = TypeVar("T")
+
+LEAVE_S = 0.5
+"""What tasks that plugins have left behind get to end once the work is done."""
 
 
 def run(work: Coroutine[Any, Any, T], runner: asyncio.Runner | None = None) -> T:
@@ -22,8 +25,13 @@ def run(work: Coroutine[Any, Any, T], runner: asyncio.Runner | None = None) -> T
     Raises:
         PluginError: *work* itself was cancelled.
     """
-    with nullcontext(runner) if runner else asyncio.Runner() as chosen:
+    if runner is not None:
+        return _run(work, runner)
+    chosen = asyncio.Runner()
+    try:
         return _run(work, chosen)
+    finally:
+        _close(chosen.get_loop())
 
 
 def _run(work: Coroutine[Any, Any, T], runner: asyncio.Runner) -> T:
@@ -40,6 +48,19 @@ def _run(work: Coroutine[Any, Any, T], runner: asyncio.Runner) -> T:
     if main.cancelled():
         raise PluginError("unknown", "cancelled the whole command: tasks that it did not begin")
     return main.result()
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    """Close *loop*, as `asyncio.Runner` would if it did not wait for what never ends."""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    endings = [asyncio.wait(left, timeout=LEAVE_S)] if left else []
+    for ending in (*endings, asyncio.wait_for(loop.shutdown_asyncgens(), LEAVE_S)):
+        with suppress(SystemExit, RuntimeError, TimeoutError):
+            loop.run_until_complete(ending)
+    loop.set_exception_handler(lambda *_: None)  # a task that is left behind would be told of
+    loop.close()
 
 
 async def _ended(main: "asyncio.Task[Any]") -> None:

@@ -3,32 +3,31 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping
-from contextlib import aclosing
+from collections.abc import Awaitable, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import define, evolve, field, frozen
 
 from levada.backlog import PageBacklog
 from levada.batch import Partition
+from levada.calls import Calls
 from levada.cli import exit_codes
 from levada.cli.exit_codes import ExitCode
-from levada.connector import HttpClient, HttpResponse
-from levada.errors import Failure, LevadaError, PluginError, Retry
+from levada.connector import Connector, HttpClient, HttpResponse
+from levada.errors import Failure, LevadaError, Retry
 from levada.host import Host, HostContext
 from levada.http.address import Address
 from levada.http.connection import in_words
 from levada.http.dial import dial
 from levada.http.network import check, refuse_private
+from levada.plugins import broken
 from levada.secret import ApiKey
 from levada.setup import Network, Setup, SinkSetup, SourceSetup
 from levada.sink import Sink
 from levada.source import Source
-
-T = TypeVar("T")
 
 PATIENCE = timedelta(seconds=2)
 """How long a failing upstream is tried again."""
@@ -48,15 +47,15 @@ async def probe(setup: Setup) -> list[Finding]:
     patience = min(PATIENCE, setup.settings.give_up_after)
     host = Host(evolve(setup.settings, give_up_after=patience))
     network = setup.settings.network
-    sources = [_guarded(each.name, each.source.name, _source(each, host)) for each in setup.sources]
-    sinks = [_guarded(each.name, each.sink.name, _sink(each, network)) for each in setup.sinks]
+    sources = [_guarded(each.name, each.source, _source(each, host)) for each in setup.sources]
+    sinks = [_guarded(each.name, each.sink, _sink(each, network)) for each in setup.sinks]
     try:
         return await asyncio.gather(*sources, *sinks)
     finally:
         await host.close()
 
 
-async def _guarded(name: str, connector: str, work: Awaitable[str]) -> Finding:
+async def _guarded(name: str, connector: Connector, work: Awaitable[str]) -> Finding:
     """Turn what *work* raises into a finding."""
     try:
         return Finding(name, await work)
@@ -69,35 +68,31 @@ async def _guarded(name: str, connector: str, work: Awaitable[str]) -> Finding:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         return Finding(name, place + (error.strerror or type(error).__name__), ExitCode.LOCAL_IO)
-    except Exception as error:  # noqa: BLE001  # a plugin's; it ends nothing but its own check
-        broken = PluginError(connector, f"raised {type(error).__name__}")
-        return Finding(name, str(broken), ExitCode.PLUGIN)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # it ends nothing but its own check
+        blame = broken(connector, f"raised {type(error).__name__}")
+        return Finding(name, str(blame), ExitCode.PLUGIN)
 
 
 async def _source(setup: SourceSetup, host: Host) -> str:
-    source = setup.source
-    ctx = _Context(setup.name, source, host)
-    await source.open(ctx)
+    ctx = _Context(setup.name, setup.source, host)
+    calls = Calls(ctx, lambda _: None)  # what gets stuck has a limit here anyway
+    limit_s = (host.settings.request_timeout + PATIENCE).total_seconds()
     try:
-        if source.live:
+        await calls.within(limit_s, "open", ctx)
+        if setup.source.live:
             return "listens; nothing to ask"
-        await _ask(source, ctx)
+        await _ask(calls, ctx, limit_s)
     finally:
-        await source.close()
+        if not calls.busy:
+            await calls.within(limit_s, "close")
     return ctx.answers[-1] if ctx.answers else "readable"
 
 
-async def _ask(source: Source, ctx: "_Context") -> None:
+async def _ask(calls: Calls, ctx: "_Context", limit_s: float) -> None:
     """Take the first partition and, if that cost no request, the first batch in it."""
-    found = await _first(source.partitions(None, ctx))
+    found = await calls.first(limit_s, "partitions", None, ctx)
     if isinstance(found, Partition) and not ctx.answers:
-        await _first(source.read(found, None, ctx))
-
-
-async def _first(many: AsyncIterator[T]) -> T | None:
-    """Return the first of what a plugin yields; what comes after it is not asked for."""
-    async with aclosing(cast("AsyncGenerator[T, None]", many)) as several:
-        return await anext(several, None)
+        await calls.first(limit_s, "read", found, None, ctx)
 
 
 async def _sink(setup: SinkSetup, network: Network) -> str:

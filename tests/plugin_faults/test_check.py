@@ -1,0 +1,69 @@
+"""`levada check` and a source that does anything but answer: it is named, and the others are asked."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from plugin_faults.site import Site, table
+
+METHODS = {
+    "open": "async def open(self, ctx): {}",
+    "partitions": "async def partitions(self, position, ctx):\n    {}\n    yield",
+    "read": "async def read(self, partition, position, ctx):\n    {}\n    yield",
+    "close": "async def close(self): {}",
+}
+TABLES = "[sources.numbers]\n[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n"
+
+
+def check(site: Site) -> tuple[int, dict[str, Any]]:
+    """Check a pipeline; return the exit code and what was found about the bad source."""
+    site.pipeline(TABLES, 'request_timeout = "100ms"\n')
+    done = site.desk.run("check", "p.toml", "--json")
+    assert "Traceback" not in done.stderr
+    found = {each["name"]: each for each in json.loads(done.stdout)}
+    assert found["numbers"]["ok"]
+    return done.returncode, found["bad"]
+
+
+@pytest.mark.parametrize("method", table({it: it for it in METHODS}, quick={"open"}))
+def test_one_that_hangs_is_given_up(site: Site, method: str) -> None:
+    site.source("bad", METHODS[method].format("await asyncio.sleep(600)"))
+
+    code, bad = check(site)
+
+    assert code == 75
+    assert f"{method}() did not end in 2.1 s" in bad["text"]
+
+
+@pytest.mark.parametrize("how", ["a task", "a thread"])
+def test_one_that_does_not_heed_its_end_is_left_behind(site: Site, how: str) -> None:
+    forever = """
+    while True:
+        try: await asyncio.sleep(60)
+        except asyncio.CancelledError: pass
+    """
+    body = {"a task": forever, "a thread": "await asyncio.to_thread(time.sleep, 40)"}[how]
+    site.source("bad", METHODS["open"].format(body))
+    began = time.monotonic()
+
+    code, bad = check(site)
+
+    assert code == (3 if how == "a task" else 75)
+    assert "open()" in bad["text"]
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("method", table({it: it for it in METHODS}, quick={"open", "read"}))
+@pytest.mark.parametrize("error", ["SystemExit(9)", "GeneratorExit", "asyncio.CancelledError"])
+def test_one_that_ends_the_process_ends_only_its_own_check(
+    site: Site, method: str, error: str
+) -> None:
+    site.source("bad", METHODS[method].format(f"raise {error}"))
+
+    code, bad = check(site)
+
+    name = error.removeprefix("asyncio.").partition("(")[0]
+    assert code == bad["exit_code"] == 3
+    assert bad["text"] == f"plugin 'bad' (levada-bad 1.0) raised {name} from {method}()"
