@@ -141,14 +141,20 @@ def broken(
     connector: Connector, reason: str, *, kind: type[PluginError] = PluginError
 ) -> PluginError:
     """Return an error that names the plugin of *connector*, and the distribution it came with."""
-    module = type(connector).__module__.partition(".")[0]
+    return broken_class(type(connector), reason, kind=kind)
+
+
+def broken_class(cls: type, reason: str, *, kind: type[PluginError] = PluginError) -> PluginError:
+    """Return the same of a connector's class, of which no object could be made."""
+    plugin = getattr(cls, "name", cls.__name__)
+    module = cls.__module__.partition(".")[0]
     for distribution in distributions():
         with suppress(Exception):
-            for point in distribution.entry_points.select(group="levada", name=connector.name):
+            for point in distribution.entry_points.select(group="levada", name=plugin):
                 if point.module.partition(".")[0] == module:
                     name, version = distribution.name, distribution.version
-                    return kind(connector.name, reason, distribution=name, version=version)
-    return kind(connector.name, reason)
+                    return kind(plugin, reason, distribution=name, version=version)
+    return kind(plugin, reason)
 
 
 def identity_of(connector: Connector) -> str:

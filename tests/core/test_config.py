@@ -481,7 +481,7 @@ def test_a_class_at_fault_is_a_plugin_error(setup: Load, name: str, reason: str)
     with pytest.raises(PluginError) as caught:
         setup(SOURCE + f"[sinks.{name}]\n")
 
-    assert str(caught.value) == f"plugin '{name}' {reason}"
+    assert str(caught.value) == f"plugin '{name}' (samples 1.0) {reason}"
 
 
 # Files that are no pipeline files

@@ -17,6 +17,7 @@ from levada.config.values import Reader
 from levada.config.words import expected
 from levada.errors import LevadaError, PluginError
 from levada.overdue import LIMIT_S, Overdue, time_limit
+from levada.plugins import broken_class
 from levada.secret import Secret
 
 T = TypeVar("T")
@@ -105,8 +106,7 @@ def blaming(cls: type) -> Iterator[None]:
     except KeyboardInterrupt:
         raise
     except Overdue as error:
-        reason = f"{error} over its own options"
-        raise PluginError(getattr(cls, "name", cls.__name__), reason) from error
+        raise broken_class(cls, f"{error} over its own options") from error
     except BaseException as error:
         reason = f"broke on its own options: {type(error).__name__}"
-        raise PluginError(getattr(cls, "name", cls.__name__), reason) from error
+        raise broken_class(cls, reason) from error

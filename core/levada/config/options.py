@@ -9,7 +9,7 @@ import attrs
 from attrs import NOTHING, frozen
 
 from levada.config.types import Type, container, is_readable, item, plain
-from levada.errors import PluginError
+from levada.plugins import broken_class
 from levada.secret import Secret
 
 _FACTORY: type[Any] = type(attrs.Factory(list))  # to type checkers, Factory is a function
@@ -79,8 +79,8 @@ def _type(cls: type, attribute: "attrs.Attribute[Any]") -> Type:
     with suppress(NameError):  # a type imported for type checkers alone stays a string
         tp = _evaluated(cls, attribute) if isinstance(tp, str) else tp
     if not is_readable(tp):
-        name = getattr(cls, "name", cls.__name__)
-        raise PluginError(name, f"declares option '{attribute.alias}' with a type no file can hold")
+        reason = f"declares option '{attribute.alias}' with a type no file can hold"
+        raise broken_class(cls, reason)
     return tp
 
 
