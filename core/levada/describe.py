@@ -3,6 +3,7 @@
 All of it comes from the class: the attrs fields, their validators, and what `option` was told.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -16,7 +17,7 @@ from levada.config.schema import connector_schema, pipeline_schema
 from levada.config.types import Type, choices, container, is_table, plain
 from levada.config.words import expected, toml
 from levada.connector import Connector
-from levada.plugins import Registry
+from levada.plugins import Registry, looked_at
 from levada.sink import Sink
 from levada.source import Source
 
@@ -121,8 +122,16 @@ def describe(cls: type[Connector]) -> Description:
     """Describe a connector's class.
 
     Raises:
-        PluginError: an option has a type that no pipeline file can hold.
+        PluginError: an option has a type that no pipeline file can hold, or looking at the class
+            fails.
     """
+    with looked_at(cls):
+        made = _description(cls)
+        json.dumps([made.json(), made.schema])  # its default may be anything
+        return made
+
+
+def _description(cls: type[Connector]) -> Description:
     options = sorted(options_of(cls).values(), key=_rank)
     return Description(
         name=cls.name,

@@ -157,6 +157,33 @@ def broken_class(cls: type, reason: str, *, kind: type[PluginError] = PluginErro
     return kind(plugin, reason)
 
 
+@contextmanager
+def looked_at(cls: type) -> Iterator[None]:
+    """Look at what a connector's class is made of: whatever that raises becomes a `PluginError`."""
+    try:
+        with time_limit(LIMIT_S):
+            yield
+    except (KeyboardInterrupt, PluginError):
+        raise
+    except BaseException as error:
+        raise broken_class(cls, f"cannot be described: {type(error).__name__}") from error
+
+
+def attribute_of(connector: Connector, name: str) -> object:
+    """Return an attribute that the host reads.
+
+    Raises:
+        PluginError: it is a property that raises.
+    """
+    try:
+        value: object = getattr(connector, name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise broken(connector, f"raised {type(error).__name__} from {name}") from error
+    return value
+
+
 def identity_of(connector: Connector) -> str:
     """Return what *connector* says it reads or writes.
 
@@ -243,10 +270,15 @@ def _load(entry: _Entry, timeout_s: float) -> Sequence[_Class]:
         _register(entry, manager)
         sources = _offered(entry, Source, manager.hook.event_sources)
         sinks = _offered(entry, Sink, manager.hook.event_sinks)
-    named = [cls for cls in (*sources, *sinks) if cls.name == entry.name]
+        return _chosen(entry, [*sources, *sinks])  # a class may run code when it is looked at
+
+
+def _chosen(entry: _Entry, offered: Sequence[_Class]) -> Sequence[_Class]:
+    """Return those of the entry point's name, once they are seen to be fit."""
+    named = [cls for cls in offered if cls.name == entry.name]
     if not named:
-        offered = " and ".join(repr(cls.name) for cls in (*sources, *sinks)) or "nothing"
-        entry.refuse(f"offers {offered}; let a hook return a class whose name is '{entry.name}'")
+        names = " and ".join(repr(cls.name) for cls in offered) or "nothing"
+        entry.refuse(f"offers {names}; let a hook return a class whose name is '{entry.name}'")
     if len({_role(cls) for cls in named}) < len(named):
         entry.refuse(f"offers '{entry.name}' twice; keep one class of that name")
     for cls in named:

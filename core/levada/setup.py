@@ -12,7 +12,7 @@ from levada.batch import Partition
 from levada.connector import option
 from levada.errors import ConfigError
 from levada.event import Origin
-from levada.plugins import identity_of
+from levada.plugins import attribute_of, identity_of
 from levada.selection import Selection
 from levada.sink import Sink
 from levada.source import Source
@@ -150,7 +150,7 @@ class Setup:
         """Refuse two sinks that would write over one another."""
         taken: dict[tuple[str, str], str] = {}
         for each in self.sinks:
-            destination = (each.sink.name, identity_of(each.sink))
+            destination = (str(attribute_of(each.sink, "name")), identity_of(each.sink))
             other = taken.setdefault(destination, each.name)
-            if other != each.name and each.sink.exclusive:
+            if other != each.name and attribute_of(each.sink, "exclusive"):
                 raise ConfigError(f"sinks '{other}' and '{each.name}' write to the same place")

@@ -5,7 +5,7 @@ from pathlib import Path
 from levada.cli import output
 from levada.config import load as load_file
 from levada.errors import ConfigError
-from levada.plugins import Registry
+from levada.plugins import Registry, attribute_of
 from levada.setup import Setup
 from levada.sink import Sink, SinkContext
 
@@ -22,7 +22,7 @@ def load(file: Path, *, follow: bool = True, read_secrets: bool = True) -> Setup
         ConfigError, PluginError: as `levada.config.load`.
     """
     setup = load_file(file, registry=registry(), read_secrets=read_secrets)
-    endless = [each.name for each in setup.sources if each.source.live]
+    endless = [each.name for each in setup.sources if attribute_of(each.source, "live")]
     if endless and not follow:
         raise ConfigError(f"source '{endless[0]}' listens for ever; add --follow")
     return setup

@@ -90,7 +90,10 @@ def _from_environment(option: Option, *, read: bool) -> Any:
 
 def _make(cls: type[T], values: Mapping[str, Any], *, judge: bool) -> T:
     with blaming(cls), nullcontext() if judge else validators.disabled():
-        return cls(**values)
+        made: object = cls(**values)
+        if isinstance(made, cls):
+            return made
+    raise broken_class(cls, f"made {type(made).__name__} of its own options instead of itself")
 
 
 @contextmanager

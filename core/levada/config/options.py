@@ -9,7 +9,7 @@ import attrs
 from attrs import NOTHING, frozen
 
 from levada.config.types import Type, container, is_readable, item, plain
-from levada.plugins import broken_class
+from levada.plugins import broken_class, looked_at
 from levada.secret import Secret
 
 _FACTORY: type[Any] = type(attrs.Factory(list))  # to type checkers, Factory is a function
@@ -64,8 +64,14 @@ class Option:
 
 def options_of(cls: type) -> dict[str, Option]:
     """Return the options of an attrs class by key, in the order they were declared."""
-    options = [Option(each, _type(cls, each)) for each in attrs.fields(cls) if each.init]
-    return {option.name: option for option in options}
+    with looked_at(cls):
+        options = [Option(each, _type(cls, each)) for each in attrs.fields(cls) if each.init]
+        for option in options:
+            env: object = option.env
+            if not isinstance(env, str | None):
+                reason = f"declares option '{option.name}' with an `env` that is no string"
+                raise broken_class(cls, reason)
+        return {option.name: option for option in options}
 
 
 def summary(cls: type) -> str:

@@ -4,6 +4,7 @@ Says what the checker says wherever JSON Schema can. It cannot tell 1.0 from 1, 
 neither the environment nor the validators that plugins write themselves.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ from levada.config.values import INTEGERS
 from levada.config.words import jsonable
 from levada.connector import Connector
 from levada.errors import PluginError
-from levada.plugins import Registry
+from levada.plugins import Registry, looked_at
 from levada.secret import Secret
 from levada.setup import Settings
 
@@ -138,8 +139,10 @@ def _tables(registry: Registry, role: Role) -> dict[str, Schema]:
     tables = {}
     for name in (offer.name for offer in registry.offers() if role in offer.roles):
         cls = registry.source(name) if role == "source" else registry.sink(name)
-        with suppress(PluginError):
-            tables[name] = _table(cls, host_keys(role))
+        with suppress(PluginError), looked_at(cls):
+            table = _table(cls, host_keys(role))
+            json.dumps(table)  # a default may be anything
+            tables[name] = table
     return tables
 
 

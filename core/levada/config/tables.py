@@ -33,7 +33,7 @@ def source(name: str, table: object, registry: Registry, reader: Reader) -> Sour
     account = collector.attempt(("account",), partial(_account, table, reader))
     made = collector.attempt((), lambda: fill(cls, table, reader, host_keys=names("source")))
     collector.settle()
-    assert made  # noqa: S101  # or else it had faults
+    assert made is not None  # noqa: S101  # or else it had faults
     with blaming(cls):  # it is asked for its identity
         return SourceSetup.of(made, name=name, account=account)
 
@@ -54,7 +54,7 @@ def sink(name: str, table: object, registry: Registry, reader: Reader) -> SinkSe
     )
     made = collector.attempt((), lambda: fill(cls, table, reader, host_keys=names("sink")))
     collector.settle()
-    assert made  # noqa: S101  # or else it had faults
+    assert made is not None  # noqa: S101  # or else it had faults
     return SinkSetup.of(made, name=name, only=only, excluded=excluded)
 
 
