@@ -1,13 +1,25 @@
 """A limit for calls that nobody can await: what a plugin does when it is imported and built."""
 
+import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
 
 LIMIT_S: Final = 10.0
+
+AGAIN_S: Final = 1.0
+"""How long after `Overdue` it is raised again, in what goes on nonetheless."""
+
+MOST: Final = 5
+"""How often it is raised before the process is ended."""
+
+PLUGIN: Final = 3
+"""As in `levada.cli.exit_codes`: a plugin is broken."""
 
 
 class Overdue(BaseException):
@@ -15,24 +27,45 @@ class Overdue(BaseException):
 
 
 @contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
+def time_limit(seconds: float, blame: Callable[[str], Exception]) -> Iterator[None]:
     """Raise `Overdue` in what takes longer; in the main thread only.
 
-    Signals, the one way to interrupt a call, arrive there alone.
+    Signals, the one way to interrupt a call, arrive there alone. What swallows one after the
+    other cannot be ended: then the process is, with what *blame* makes of the reason as its last
+    words.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    raised = 0
 
     def stop(_signum: int, _frame: FrameType | None) -> None:
+        nonlocal raised
+        if raised == MOST:
+            _end(blame(f"took longer than {seconds:g} s and swallows every exception"))
+        raised += 1
         raise Overdue(f"took longer than {seconds:g} s")
 
+    began = time.monotonic()
     handler = signal.signal(signal.SIGALRM, stop)
-    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)
     try:
         yield
     finally:
-        unused, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler or signal.SIG_DFL)
         if left:  # somebody else's alarm, still due
-            signal.setitimer(signal.ITIMER_REAL, max(left - seconds + unused, 0.001), interval)
+            left -= time.monotonic() - began
+            least = AGAIN_S if raised else 0.001  # what we have raised is to be told first
+            signal.setitimer(signal.ITIMER_REAL, max(left, least), interval)
+
+
+def _end(error: Exception) -> None:
+    """End the process at once; nothing is under way yet that could be lost."""
+    text = "".join(each if each.isprintable() else "?" for each in str(error))
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # a plugin may have put anything there
+            stream.flush()
+    with suppress(OSError):
+        os.write(2, f"levada: {text}\n".encode(errors="backslashreplace"))
+    os._exit(PLUGIN)

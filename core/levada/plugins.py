@@ -14,7 +14,7 @@ from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from datetime import timedelta
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import EntryPoint, distributions
 from itertools import chain
 from typing import Literal, Never, TypeAlias
@@ -161,7 +161,7 @@ def broken_class(cls: type, reason: str, *, kind: type[PluginError] = PluginErro
 def looked_at(cls: type) -> Iterator[None]:
     """Look at what a connector's class is made of: whatever that raises becomes a `PluginError`."""
     try:
-        with time_limit(LIMIT_S):
+        with time_limit(LIMIT_S, partial(broken_class, cls)):
             yield
     except (KeyboardInterrupt, PluginError):
         raise
@@ -192,7 +192,7 @@ def identity_of(connector: Connector) -> str:
         PluginError: it raised anything else, returned no text, or nothing within ten seconds.
     """
     try:
-        with time_limit(LIMIT_S):
+        with time_limit(LIMIT_S, partial(broken, connector)):
             identity: object = connector.identity()
     except (ConfigError, PluginError, KeyboardInterrupt):
         raise
@@ -232,9 +232,12 @@ class _Entry:
         names = {_canonical(self.name), _canonical(self.package[0])}
         return bool(off & names) or ("*" in off and self.package[0] != BUILT_IN)
 
-    def refuse(self, reason: str, cause: BaseException | None = None) -> Never:
+    def broken(self, reason: str) -> PluginError:
         name, version = self.package
-        raise PluginError(self.name, reason, distribution=name, version=version) from cause
+        return PluginError(self.name, reason, distribution=name, version=version)
+
+    def refuse(self, reason: str, cause: BaseException | None = None) -> Never:
+        raise self.broken(reason) from cause
 
 
 def _canonical(name: str) -> str:
@@ -290,7 +293,8 @@ def _chosen(entry: _Entry, offered: Sequence[_Class]) -> Sequence[_Class]:
 def _contained(entry: _Entry, timeout_s: float) -> Iterator[None]:
     """Turn whatever the plugin raises into a `PluginError`; what it prints goes to stderr."""
     try:
-        with redirect_stdout(sys.stderr), _descriptor_1_led_to_stderr(), time_limit(timeout_s):
+        limit = time_limit(timeout_s, entry.broken)
+        with redirect_stdout(sys.stderr), _descriptor_1_led_to_stderr(), limit:
             yield
     except (KeyboardInterrupt, PluginError):
         raise

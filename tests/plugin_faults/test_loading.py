@@ -1,5 +1,7 @@
 """A plugin that does not load: one error that names it, and only where a pipeline uses it."""
 
+from textwrap import indent
+
 import pytest
 
 from plugin_faults.site import ALL, Site
@@ -49,6 +51,29 @@ def test_an_import_that_hangs_is_given_up_after_ten_seconds(site: Site) -> None:
     assert "plugin 'bad' (levada-bad 1.0) did not load: Overdue: took longer than 10 s" in (
         done.stderr
     )
+
+
+SWALLOWING = """
+while True:
+    try: time.sleep(1)
+    except BaseException: pass
+"""
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("where", ["import", "identity"])
+def test_one_that_swallows_every_exception_ends_the_process_and_is_named(
+    site: Site, where: str
+) -> None:
+    inside = f"def identity(self):\n{indent(SWALLOWING, '    ')}" if where == "identity" else ""
+    site.source("bad", inside, top="" if inside else f"import time\n{SWALLOWING}")
+    site.pipeline("[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run("run", "p.toml")
+
+    blame = "took longer than 10 s and swallows every exception"
+    assert done.stderr == f"levada: plugin 'bad' (levada-bad 1.0) {blame}\n"
+    assert (done.returncode, done.stdout) == (3, "")
 
 
 @pytest.mark.faults

@@ -100,7 +100,7 @@ def _make(cls: type[T], values: Mapping[str, Any], *, judge: bool) -> T:
 def blaming(cls: type) -> Iterator[None]:
     """Run code of a connector: a refusal becomes a fault, anything unexpected a `PluginError`."""
     try:
-        with time_limit(LIMIT_S):
+        with time_limit(LIMIT_S, partial(broken_class, cls)):
             yield
     except (PluginError, Wrong):
         raise
