@@ -6,6 +6,7 @@ then cannot be ended at all; it is left behind.
 
 import asyncio
 import logging
+import signal
 import time
 import traceback
 from collections import Counter
@@ -185,7 +186,7 @@ class Calls:
         self._under_way[method] += 1
         try:
             yield
-        except (Failure, ConfigError, PluginError, KeyboardInterrupt):
+        except (Failure, ConfigError, PluginError):
             raise
         except BaseException as error:
             if _is_ours(error):
@@ -227,14 +228,32 @@ class _Look:
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Return whether this is the host's: its end of a task or generator, or of its journal.
+    """Return whether this is the host's: its end of a task or generator, or of its journal; Ctrl-C.
 
     A plugin may raise the same by itself.
     """
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is not None and task.cancelling() > 0
+    if isinstance(error, KeyboardInterrupt):
+        return _is_ctrl_c(error)
     if isinstance(error, GeneratorExit | LevadaError):
-        *_, (raising, _) = traceback.walk_tb(error.__traceback__)
-        return str(raising.f_globals.get("__name__")).startswith("levada.")
+        return raised_in(error).startswith("levada.")
     return False
+
+
+def _is_ctrl_c(error: KeyboardInterrupt) -> bool:
+    """Return whether a signal may have raised this, and not a plugin.
+
+    Python's own handler raises it wherever the program is, and leaves no trace; that of asyncio
+    does. Who handles the signal otherwise, as `levada run`, has it raised by nobody.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        return True
+    return raised_in(error) == "asyncio.runners"
+
+
+def raised_in(error: BaseException) -> str:
+    """Return the name of the module whose code raised *error*."""
+    *_, (raising, _) = traceback.walk_tb(error.__traceback__)
+    return str(raising.f_globals.get("__name__"))

@@ -1,11 +1,13 @@
 """`levada check` and a source that does anything but answer: it is named, and the others are asked."""
 
 import json
+import signal
 import time
 from typing import Any
 
 import pytest
 
+from integration.test_cli_process import until
 from plugin_faults.site import Site, table
 
 METHODS = {
@@ -67,3 +69,17 @@ def test_one_that_ends_the_process_ends_only_its_own_check(
     name = error.removeprefix("asyncio.").partition("(")[0]
     assert code == bad["exit_code"] == 3
     assert bad["text"] == f"plugin 'bad' (levada-bad 1.0) raised {name} from {method}()"
+
+
+def test_the_second_ctrl_c_ends_one_that_blocks_everything(site: Site) -> None:
+    site.source("bad", METHODS["open"].format("touch('hangs'); time.sleep(60)"))
+    site.pipeline(TABLES)
+    process = site.desk.start("check", "p.toml")
+    until((site.desk.folder / "hangs").exists)
+
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, err.strip()) == (130, "")

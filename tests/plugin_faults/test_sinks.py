@@ -22,6 +22,7 @@ AT_START = {"open", "resume"}
 RAISED = {
     "error": "ValueError('a secret')",
     "exit": "SystemExit(0)",
+    "interrupt": "KeyboardInterrupt()",
     "generator exit": "GeneratorExit()",
     "cancelled": "asyncio.CancelledError()",
     "the host's own": "StateError('the journal is gone')",

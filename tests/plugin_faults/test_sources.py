@@ -17,6 +17,7 @@ READ = "async def read(self, partition, position, ctx):\n    yield {}"
 RAISED = {
     "error": "ValueError('a secret')",
     "exit": "SystemExit(0)",
+    "interrupt": "KeyboardInterrupt()",
     "generator exit": "GeneratorExit()",
     "cancelled": "asyncio.CancelledError()",
     "the host's own": "StateError('the journal is gone')",
@@ -426,7 +427,9 @@ def test_what_it_changes_after_yielding_it_changes_nothing(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "ends", ["raise SystemExit(9)", "asyncio.get_running_loop().stop()"], ids=["exit", "stop"]
+    "ends",
+    ["raise SystemExit(9)", "raise KeyboardInterrupt", "asyncio.get_running_loop().stop()"],
+    ids=["exit", "interrupt", "stop"],
 )
 @pytest.mark.parametrize("command", ["run p.toml", "run p.toml --dry-run", "pull bad"])
 def test_a_task_that_it_began_does_not_end_the_loop(site: Site, command: str, ends: str) -> None:

@@ -6,11 +6,14 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from levada.calls import raised_in
 from levada.errors import PluginError
 
 log: logging.Logger = logging.getLogger("levada.cli")
 
 T = TypeVar("T")
+
+_OURS = ("asyncio.", "levada.")
 
 LEAVE_S = 0.5
 """What tasks that plugins have left behind get to end once the work is done."""
@@ -40,7 +43,9 @@ def _run(work: Coroutine[Any, Any, T], runner: asyncio.Runner) -> T:
     while not main.done():
         try:
             runner.run(_ended(main))
-        except (SystemExit, RuntimeError, asyncio.CancelledError):
+        except (SystemExit, RuntimeError, asyncio.CancelledError, KeyboardInterrupt) as error:
+            if isinstance(error, KeyboardInterrupt) and raised_in(error).startswith(_OURS):
+                raise  # Ctrl-C: asyncio takes the signal itself
             # Somebody ended the process, stopped the loop, or cancelled what he did not begin.
             if not said:
                 log.warning("something that a plugin began tried to end the process; going on")
