@@ -69,7 +69,7 @@ def test_they_are_listed_with_reason_and_attempts(place: Place) -> None:
     assert {"sink", "id", "partition", "reason", "attempts", "time", "letter"} <= found[0].keys()
     assert all("422" in each["reason"] for each in found)
     assert all(each["id"] in words for each in found)
-    assert place.letters("--sink", "other") == []
+    assert place.letters("--sink", "-") == []
 
 
 def test_one_is_shown_in_full_and_without_what_a_terminal_acts_on(place: Place) -> None:
@@ -190,6 +190,31 @@ def test_nothing_is_changed_by_accident(place: Place, command: str) -> None:
     assert "LETTERs, --sink NAME or --all" in unclear.stderr
     assert "no dead letter 'nope'" in unknown.stderr
     assert len(place.letters()) == 5
+
+
+@pytest.mark.parametrize("command", ["retry", "drop"])
+def test_all_of_them_and_some_of_them_is_refused(place: Place, command: str) -> None:
+    done = place.desk.run("dead", command, "p.toml", "--all", place.letters()[0]["id"])
+
+    assert done.returncode == 2
+    assert "either LETTERs or --all" in done.stderr
+    assert len(place.letters()) == 5
+
+
+@pytest.mark.parametrize("command", ["list", "retry", "drop"])
+def test_a_sink_that_nobody_knows_is_refused(place: Place, command: str) -> None:
+    done = place.desk.run("dead", command, "p.toml", "--sink", "hok")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "There is no sink 'hok'; known: hook." in done.stderr
+
+
+def test_a_sink_that_left_the_pipeline_is_known_to_the_journal(place: Place) -> None:
+    place.desk.write("p.toml", pipeline(place.sandbox, '[sinks.file]\npath = "e.jsonl"'))
+
+    assert len(place.letters("--sink", "hook")) == 5
+    assert place.desk.run("dead", "drop", "p.toml", "--sink", "hook").returncode == 0
+    assert place.letters("--sink", "hook") == []
 
 
 @pytest.mark.parametrize("command", ["retry", "drop"])

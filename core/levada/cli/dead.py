@@ -129,6 +129,8 @@ def _choice(letters: tuple[str, ...], sink: str | None, *, everything: bool) -> 
 
     if not (letters or everything) and sink is None:
         raise click.UsageError("Say which: LETTERs, --sink NAME or --all.")
+    if letters and everything:
+        raise click.UsageError("Say either LETTERs or --all, not both.")
     return Choice(names=letters, sink=sink)
 
 
@@ -141,7 +143,24 @@ def _setup(file: Path) -> "Setup":
 def _letters(file: Path, choice: "Choice") -> "list[DeadLetter]":
     from levada.journal.dead_letters import letters
 
-    return letters(_setup(file).settings.state, choice)
+    setup = _setup(file)
+    return _of_known_sink(letters(setup.settings.state, choice), choice, setup)
+
+
+def _of_known_sink(
+    found: "list[DeadLetter]", choice: "Choice", setup: "Setup"
+) -> "list[DeadLetter]":
+    """Refuse the name of a sink that neither the pipeline nor the journal knows: a slip of the pen."""
+    from levada.journal.status import status
+
+    if found or not choice.sink:
+        return found
+    state = status(setup.settings.state, max_bytes=setup.settings.max_journal_bytes)
+    names = {each.name for each in setup.sinks} | {it.name for it in (state.sinks if state else ())}
+    if choice.sink not in names:
+        known = ", ".join(sorted(names))
+        raise click.UsageError(safe(f"There is no sink {choice.sink!r}; known: {known}."))
+    return found
 
 
 def _require(found: "list[DeadLetter]", names: tuple[str, ...]) -> "list[DeadLetter]":
@@ -159,7 +178,8 @@ def _change(file: Path, choice: "Choice", names: tuple[str, ...], change: Any) -
     from levada.journal import Journal, dead_letters
 
     setup = _setup(file)
-    if not _require(dead_letters.letters(setup.settings.state, choice), names):
+    found = dead_letters.letters(setup.settings.state, choice)
+    if not _require(_of_known_sink(found, choice, setup), names):
         return 0, 0
 
     async def write() -> tuple[int, int]:
