@@ -12,12 +12,14 @@ import traceback
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from datetime import timedelta
 from inspect import isawaitable
 from typing import Any
 
 from levada.errors import ConfigError, Failure, LevadaError, PluginError, Retry
 from levada.host import HostContext
-from levada.plugins import broken
+from levada.plugins import attribute_of, broken
+from levada.source import Source
 
 log: logging.Logger = logging.getLogger("levada.calls")
 
@@ -67,9 +69,10 @@ class Calls:
             PluginError: it is no coroutine.
         """
         with self.contained(method):
+            patience_s = self._patience_s()
             result = getattr(self._connector, method)(*arguments)
             if isawaitable(result):
-                async with self._patience(method):
+                async with self._patience(method, patience_s):
                     return await result
         raise self._returned(method, result, "a coroutine")
 
@@ -127,39 +130,52 @@ class Calls:
             PluginError: it is no async generator.
         """
         with self.contained(method):
+            patience_s = self._patience_s()
             result = getattr(self._connector, method)(*arguments)
             if isinstance(result, AsyncIterator):
                 try:
-                    while (found := await self._next(method, result)) is not _END:
+                    while (found := await self._next(method, result, patience_s)) is not _END:
                         yield found
                 finally:
-                    await self._end(method, result)
+                    await self._end(method, result, patience_s)
                 return
         if isinstance(result, Coroutine):
             result.close()
         raise self._returned(method, result, "an async generator")
 
-    async def _next(self, method: str, found: AsyncIterator[Any]) -> Any:
-        async with self._patience(method):
+    async def _next(self, method: str, found: AsyncIterator[Any], patience_s: float | None) -> Any:
+        async with self._patience(method, patience_s):
             return await anext(found, _END)
 
-    async def _end(self, method: str, found: AsyncIterator[Any]) -> None:
+    async def _end(self, method: str, found: AsyncIterator[Any], patience_s: float | None) -> None:
         """Let a generator close what it has open, before anything else of its connector is called."""
         if isinstance(found, AsyncGenerator):
-            async with self._patience(method):
+            async with self._patience(method, patience_s):
                 await found.aclose()
 
+    def _patience_s(self) -> float | None:
+        """Return how long a call may show no sign of life; asked before it is made.
+
+        Raises:
+            PluginError: that cannot be told.
+        """
+        patience = attribute_of(self._connector, "patience")
+        if not isinstance(patience, timedelta | None):
+            kind = type(patience).__name__
+            raise self.broken(f"has {kind} for patience; it must be a timedelta or None")
+        live = isinstance(self._connector, Source) and attribute_of(self._connector, "live")
+        # What is live may have nothing to tell for long.
+        return None if live or patience is None else patience.total_seconds()
+
     @asynccontextmanager
-    async def _patience(self, method: str) -> AsyncIterator[None]:
+    async def _patience(self, method: str, patience_s: float | None) -> AsyncIterator[None]:
         """Cancel what shows no sign of life.
 
         In the same task: what a generator has entered, it may leave in no other.
         """
-        patience = self._connector.patience
-        if patience is None or getattr(self._connector, "live", False):
-            yield  # what is live may have nothing to tell for long
+        if patience_s is None:
+            yield
             return
-        patience_s = patience.total_seconds()
         look, limit = _Look(self._ctx, patience_s), asyncio.timeout(None)
         try:
             async with limit:

@@ -202,7 +202,10 @@ def identity_of(connector: Connector) -> str:
         raise broken(connector, f"raised {type(error).__name__} from identity()") from error
     if isinstance(identity, str) and is_unicode(identity):
         return identity
-    raise broken(connector, f"returned {identity!r} from identity(); it must be Unicode text")
+    if isinstance(identity, Coroutine):
+        identity.close()  # or else Python warns that nobody awaited it
+    got = repr(identity) if isinstance(identity, str) else type(identity).__name__
+    raise broken(connector, f"returned {got} from identity(); it must be Unicode text")
 
 
 def is_unicode(value: object) -> bool:

@@ -129,3 +129,25 @@ def test_what_an_object_says_of_its_truth_is_not_asked(site: Site) -> None:
 
     assert done.returncode == 0
     assert sorted(site.desk.ids("out.jsonl")) == sorted(ALL)
+
+
+@pytest.mark.parametrize(
+    ("body", "blame"),
+    [
+        ("patience = '5m'", "has str for patience; it must be a timedelta or None"),
+        ("@property\ndef patience(self): raise Boom", "raised Boom from patience"),
+        (
+            "async def identity(self): return ''",
+            "returned coroutine from identity(); it must be Unicode text",
+        ),
+    ],
+)
+def test_the_attribute_that_is_wrong_is_blamed_and_nothing_else_is_said(
+    site: Site, body: str, blame: str
+) -> None:
+    site.sink("bad", body, top=TOP)
+    site.pipeline(TABLES)
+
+    done = site.desk.run("run", "p.toml")
+
+    assert (done.returncode, done.stderr) == (3, f"{BAD} {blame}\n")

@@ -462,8 +462,8 @@ def test_a_task_that_it_began_does_not_end_the_loop(site: Site, command: str, en
 @pytest.mark.parametrize(
     ("body", "blame"),
     [
-        ("return 5", "returned 5 from identity(); it must be Unicode text"),
-        ("return None", "returned None from identity(); it must be Unicode text"),
+        ("return 5", "returned int from identity(); it must be Unicode text"),
+        ("return None", "returned NoneType from identity(); it must be Unicode text"),
         ("raise SystemExit(9)", "raised SystemExit from identity()"),
     ],
 )
