@@ -10,6 +10,7 @@ from attrs import define
 
 from levada import (
     Batch,
+    ConfigError,
     Delivery,
     Disable,
     Fatal,
@@ -31,7 +32,13 @@ log = logging.getLogger("leaky")
 
 WAYS = ("log", "log badly", "warn", "raise", "crash", "report", "reject", "retry", "disable")
 QUIETLY = ("thread", "finalizer")
+EARLY = ("validator", "options")
 SOURCE_WAYS = ("crash", "raise", "retry", "reject")
+
+
+def _is_good(instance: "LeakySink | None", _attribute: object, value: Secret) -> None:
+    if instance is not None and instance.way == "validator":
+        raise ValueError(f"bad value {value.reveal()}")
 
 
 @define
@@ -40,8 +47,12 @@ class LeakySink(Sink):
 
     name: ClassVar[str] = "leaky"
 
-    key: Secret = option(help="The secret.")
+    key: Secret = option(help="The secret.", validator=_is_good)
     way: str = option(default="log", help="How to show it.")
+
+    def __attrs_post_init__(self) -> None:
+        if self.way == "options":
+            raise ConfigError(f"cannot work with {self.key.reveal()}")
 
     async def write(self, delivery: Delivery, ctx: SinkContext) -> None:  # noqa: C901  # one way each
         """Show the secret."""

@@ -287,6 +287,27 @@ def test_a_careless_sink_brings_no_secret_out(stage: Stage, tmp_path: Path, way:
     assert stage.leaks() == []
 
 
+@pytest.mark.parametrize("way", leaky.EARLY)
+def test_a_sink_that_refuses_its_secret_does_not_show_it(
+    stage: Stage, tmp_path: Path, way: str
+) -> None:
+    env = env_with_leaky(tmp_path / "site")
+    text = f"""\
+        [sources.kapso]
+        api_key = {{ env = "KAPSO_CANARY" }}
+        [sinks.leaky]
+        key = {{ env = "SIGNING_CANARY" }}
+        way = "{way}"
+        """
+    stage.desk.write("p.toml", dedent(text))
+
+    for command in ("check p.toml", "run p.toml", "run p.toml --debug"):
+        assert stage.run(*command.split(), **env).returncode == 2
+
+    assert "".join(stage.said).count("[redacted]") >= 3
+    assert stage.leaks() == []
+
+
 @pytest.mark.parametrize("way", leaky.SOURCE_WAYS)
 def test_a_careless_source_brings_no_secret_out(stage: Stage, tmp_path: Path, way: str) -> None:
     env = env_with_leaky(tmp_path / "site")

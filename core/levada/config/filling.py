@@ -18,7 +18,7 @@ from levada.config.words import expected
 from levada.errors import LevadaError, PluginError
 from levada.overdue import LIMIT_S, Overdue, time_limit
 from levada.plugins import broken_class
-from levada.secret import Secret
+from levada.secret import Secret, scrub_known
 
 T = TypeVar("T")
 
@@ -105,7 +105,7 @@ def blaming(cls: type) -> Iterator[None]:
     except (PluginError, Wrong):
         raise
     except (LevadaError, ValueError, TypeError) as error:
-        raise Wrong(str(error)) from None
+        raise Wrong(scrub_known(str(error))) from None
     except KeyboardInterrupt:
         raise
     except Overdue as error:

@@ -10,6 +10,7 @@ from levada._json import Json
 from levada.config.faults import Wrong
 from levada.config.words import toml
 from levada.errors import ConfigError
+from levada.secret import scrub_known
 from levada.url import ValidUrl
 
 # attrs names its validators' classes privately; their instances are public.
@@ -63,10 +64,10 @@ def _refusal(leaf: Any, value: object, attribute: "attrs.Attribute[Any]") -> str
     try:
         leaf(None, attribute, value)
     except ConfigError as error:  # ours, which tells more than the limit does
-        return str(error)
+        return scrub_known(str(error))
     except (ValueError, TypeError) as error:
         limit = _limit(leaf)
-        return f"must {limit.text}" if limit else str(error)
+        return f"must {limit.text}" if limit else scrub_known(str(error))
     except Exception:  # noqa: BLE001  # no object yet, where it looks at the other options
         return None  # the constructor asks it again
     return None
