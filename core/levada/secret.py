@@ -2,10 +2,12 @@
 
 import base64
 import hmac
+import html
 import json
 import os
 import re
 import stat
+import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from subprocess import CalledProcessError, TimeoutExpired
@@ -27,7 +29,7 @@ LONGEST = 64 * 1024
 FINDABLE = 8
 """Shorter values stand in ordinary words too: `scrub_known` leaves them alone."""
 
-_PERCENT = re.compile("%[0-9A-F]{2}")
+_HEX = re.compile(r"(?<=%)[0-9A-F]{2}|(?<=\\u)[0-9A-F]{4}")
 _URL_SAFE = str.maketrans("+/", "-_")
 
 # Every secret there is, for what writes text that nobody could check beforehand. Weak: whoever
@@ -194,12 +196,17 @@ def _forms(value: str) -> Iterator[str]:
     yield from (value, value.replace("/", r"\/"))
     for ascii_only in (True, False):
         escaped = json.dumps(value, ensure_ascii=ascii_only)[1:-1]
-        yield from (escaped, escaped.replace("/", r"\/"))
+        yield from (escaped, escaped.replace("/", r"\/"), json.dumps(escaped)[1:-1])
     yield from (repr(value)[1:-1], ascii(value)[1:-1])
+    entities = html.escape(value)  # &quot; and &#x27;
+    yield from (entities, entities.replace("&#x27;", "&#39;"), entities.replace("&#x27;", "&apos;"))
     raw = _bytes(value)
-    for quoted in (quote(raw), quote(raw, safe=""), quote_plus(raw)):
-        yield from (quoted, _PERCENT.sub(lambda match: match[0].lower(), quoted))
+    quoted = {quote(raw), quote(raw, safe=""), quote_plus(raw), quote(quote(raw, safe=""))}
+    whole = "".join(f"\\u{unit:04X}" for unit in _utf16(value))
+    for each in (*quoted, "".join(f"%{byte:02X}" for byte in raw), whole):
+        yield from (each, _HEX.sub(lambda match: match[0].lower(), each))
     if len(raw) >= FINDABLE:  # less would be found in anything
+        yield from (raw.hex(), raw.hex().upper())
         yield from _in_base64(raw)
 
 
@@ -209,6 +216,12 @@ def _in_base64(raw: bytes) -> Iterator[str]:
         whole = base64.b64encode(bytes(before) + raw).decode("ascii")
         certain = whole[(0, 2, 3)[before] : (before + len(raw)) * 8 // 6]
         yield from (certain, certain.translate(_URL_SAFE))
+
+
+def _utf16(value: str) -> Iterator[int]:
+    """Return the units that JSON writes a text in where it escapes every character."""
+    for (unit,) in struct.iter_unpack(">H", value.encode("utf-16-be", "surrogatepass")):
+        yield unit
 
 
 def _bytes(value: str) -> bytes:

@@ -1,5 +1,6 @@
 import base64
 import copy
+import html
 import json
 import logging
 import os
@@ -248,6 +249,12 @@ ODD = 'cnry/1+2"3\\4=5 é'
         lambda value: quote(value, safe=""),
         quote_plus,
         lambda value: re.sub("%..", lambda found: found[0].lower(), quote(value, safe="")),
+        lambda value: quote(quote(value, safe=""), safe=""),
+        lambda value: "".join(f"%{byte:02x}" for byte in value.encode()),
+        lambda value: "".join(f"\\u{ord(char):04X}" for char in value),
+        lambda value: json.dumps(json.dumps(value)),
+        html.escape,
+        lambda value: value.encode().hex(),
         lambda value: base64.b64encode(value.encode()).decode(),
         lambda value: base64.urlsafe_b64encode(value.encode()).decode().rstrip("="),
         lambda value: base64.b64encode(f"x:{value}".encode()).decode(),
@@ -264,6 +271,12 @@ ODD = 'cnry/1+2"3\\4=5 é'
         "URL",
         "form",
         "lower-case URL",
+        "URL in a URL",
+        "every byte in a URL",
+        "every character in JSON",
+        "JSON in JSON",
+        "HTML",
+        "hexadecimal",
         "Base64",
         "URL-safe Base64",
         "Basic",
