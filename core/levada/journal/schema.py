@@ -10,7 +10,7 @@ from pathlib import Path
 
 from levada.errors import StateError
 from levada.journal import rest, values, wal
-from levada.journal.files import besides, has_log, has_room, log_of, synced
+from levada.journal.files import besides, has_log, has_room, log_of, removed, synced
 from levada.journal.migrations import migrate
 from levada.journal.tables import TABLES, VERSION, columns, columns_expected
 from levada.journal.trouble import DamagedError, is_of_place, told
@@ -178,8 +178,7 @@ def right_header(header: bytes) -> bytes:
     """
     if header[68:72] != APPLICATION_ID.to_bytes(4, "big"):
         return header
-    how = header[18:20] if header[18:20] == b"\1\1" else b"\2\2"  # before its first use, and after
-    same = MAGIC + PAGE_BYTES.to_bytes(2, "big") + how + b"\x00\x40\x20\x20"
+    same = MAGIC + PAGE_BYTES.to_bytes(2, "big") + b"\x02\x02\x00\x40\x20\x20"
     return same + header[len(same) :]
 
 
@@ -233,13 +232,15 @@ def create(path: Path) -> None:
 
 def _create(path: Path) -> None:
     draft = path.with_suffix(".new")
-    draft.unlink(missing_ok=True)
+    removed(draft)
     draft.touch(mode=0o600)  # the files that SQLite puts beside it get the same mode
     connection = _open(draft)
     try:
         connection.executescript(
-            f"PRAGMA page_size = {PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA application_id = {APPLICATION_ID};"
-            f"PRAGMA user_version = {VERSION}; BEGIN; {TABLES} COMMIT;"
+            f"PRAGMA page_size = {PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL;"
+            "PRAGMA journal_mode = WAL;"  # from the first, so that there is only one kind of log
+            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
+            f"BEGIN; {TABLES} COMMIT;"
         )
         connection.execute("INSERT INTO meta VALUES ('journal', ?)", (str(uuid.uuid4()),))
         connection.execute("INSERT INTO meta VALUES ('bytes', '0'), ('closed', '1')")
