@@ -39,7 +39,7 @@ class Blow:
     """Other calls of *paths* that take `SLOW_US` longer."""
 
 
-SLOW_US: Final = 15_000
+SLOW_US: Final = 30_000
 
 
 @frozen
