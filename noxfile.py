@@ -146,7 +146,9 @@ def faults(session: nox.Session) -> None:
     """Run what meets more faults and more crashes than the tests do; takes minutes."""
     session.install(".", *group("tests"))
     session.run(
-        "pytest", "-m", "faults", "-n", "auto", "--dist=worksteal", *session.posargs, "tests"
+        *("pytest", "-m", "faults and not nightly", "-n", "auto", "--dist=worksteal"),
+        *session.posargs,
+        "tests",
     )
 
 

@@ -161,7 +161,7 @@ async def write(self, delivery, ctx):
     ("runs", "each", "size", "journal"),
     [
         pytest.param(2, 100, 600_000, 64 * MIB, id="large events"),
-        pytest.param(1, 60_000, 300, 16 * MIB, id="small events", marks=pytest.mark.faults),
+        pytest.param(1, 60_000, 300, 16 * MIB, id="small events", marks=pytest.mark.nightly),
         pytest.param(500, 100, 2_000, 32 * MIB, id="many runs", marks=pytest.mark.faults),
     ],
 )
