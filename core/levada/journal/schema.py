@@ -66,7 +66,9 @@ def connect(path: Path) -> sqlite3.Connection:
 def look(path: Path) -> sqlite3.Connection:
     """Check a journal that is to be written to; return a connection that only reads.
 
-    So what is refused is left as it is: only one that may write puts a log into the file. While it is open nothing else of this process may open the file: closing that would undo the
+    So what is refused is left as it is: only one that may write puts a log into the file.
+
+    While it is open nothing else of this process may open the file: closing that would undo the
     locks of this one.
 
     Raises:
@@ -178,7 +180,8 @@ def right_header(header: bytes) -> bytes:
     """
     if header[68:72] != APPLICATION_ID.to_bytes(4, "big"):
         return header
-    same = MAGIC + PAGE_BYTES.to_bytes(2, "big") + b"\x02\x02\x00\x40\x20\x20"
+    how = header[18:20] if header[18:20] == b"\1\1" else b"\2\2"  # as VACUUM INTO makes it, and we
+    same = MAGIC + PAGE_BYTES.to_bytes(2, "big") + how + b"\x00\x40\x20\x20"
     return same + header[len(same) :]
 
 

@@ -244,3 +244,14 @@ async def test_a_journal_that_somebody_else_is_writing_to_keeps_its_checksums(
             Journal(settings(tmp_path))
 
         assert crashed.with_name("state.db.sums").exists()
+
+
+async def test_a_copy_that_sqlite_made_is_as_good(tmp_path: Path, crashed: Path) -> None:
+    with closing(sqlite3.connect(crashed)) as connection:
+        connection.execute("VACUUM INTO ?", (str(tmp_path / "copy"),))
+    shutil.rmtree(crashed.parent)
+    crashed.parent.mkdir(mode=0o700)
+    shutil.move(tmp_path / "copy", crashed)
+
+    async with Journal(settings(tmp_path)) as journal:
+        assert journal.last_seq == BATCHES * EVENTS
