@@ -1,6 +1,7 @@
 """Which URLs requests can be sent to, as far as their text tells: without httpx, which is slow to import."""
 
 import re
+from collections.abc import Callable
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
@@ -34,7 +35,7 @@ class ValidUrl:
             raise ConfigError("a base URL has a query (?…); take it out")
 
 
-def valid_url(*, query: bool = False) -> ValidUrl:
+def valid_url(*, query: bool = False) -> Callable[[Any, Any, str], None]:
     """Return a validator for an `option` that is an http or https URL.
 
     It refuses, before anything is read, what `Context.http` would refuse: a host, port or path
