@@ -17,12 +17,14 @@ collect_ignore = [
     "docs/examples",
 ]  # the examples are packages with tests of their own
 
-ON_DEMAND = ("faults", "nightly", "root")
+ON_DEMAND = {"faults": ("faults", "nightly"), "nightly": ("nightly",), "root": ("root",)}
+"""Marks, and what asks for each: by night faults are met too."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what takes minutes or needs root, unless ``-m`` asks for it."""
-    unwanted = [name for name in ON_DEMAND if name not in config.option.markexpr]
+    asked = config.option.markexpr
+    unwanted = [name for name, words in ON_DEMAND.items() if not any(it in asked for it in words)]
     left_out = {item for item in items if any(map(item.get_closest_marker, unwanted))}
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]

@@ -79,14 +79,14 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests and the examples in the documentation; arguments go to pytest.
 
-    Without arguments the oldest Python gets all tests, the newest those of the journal.
+    Without arguments the oldest Python gets all tests, the newest those of the core.
     """
     session.install(".", *group("tests"))
     if session.posargs:
         session.run("pytest", "-n", "auto", *session.posargs)
         return
     if session.python in {PYTHONS[0], PYTHONS[-1]}:
-        chosen = "tests" if session.python == PYTHONS[0] else "tests/core/journal"
+        chosen = "tests" if session.python == PYTHONS[0] else "tests/core"
         session.run("pytest", "-n", "auto", "--dist=worksteal", chosen)
     session.run("pytest", "-n", "auto", *DOCS)  # the examples of a page build on each other
 

@@ -33,10 +33,46 @@ def time_limit(seconds: float, blame: Callable[[str], Exception]) -> Iterator[No
     Signals, the one way to interrupt a call, arrive there alone. What swallows one after the
     other cannot be ended: then the process is, with what *blame* makes of the reason as its last
     words.
+
+    Raises:
+        Exception: what *blame* makes of a `KeyboardInterrupt` that was no Ctrl-C.
     """
-    if threading.current_thread() is not threading.main_thread():
+    with _interrupts_of_the_user(blame):
+        if threading.current_thread() is threading.main_thread():
+            with _alarm(seconds, blame):
+                yield
+        else:
+            yield
+
+
+@contextmanager
+def _interrupts_of_the_user(blame: Callable[[str], Exception]) -> Iterator[None]:
+    """Let no `KeyboardInterrupt` out that no signal was the cause of."""
+    told = False
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        nonlocal told
+        told = True
+        if callable(before):
+            before(signum, frame)
+
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and callable(before):
+        signal.signal(signal.SIGINT, interrupt)
+    try:
         yield
-        return
+    except KeyboardInterrupt as error:
+        if told:
+            raise
+        raise blame("raised KeyboardInterrupt, though nobody interrupted it") from error
+    finally:
+        if signal.getsignal(signal.SIGINT) is interrupt:
+            signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _alarm(seconds: float, blame: Callable[[str], Exception]) -> Iterator[None]:
     raised = 0
 
     def stop(_signum: int, _frame: FrameType | None) -> None:

@@ -49,10 +49,21 @@ def test_of_two_that_are_due_at_once_the_inner_one_is_told() -> None:
         inside()
 
 
-def test_the_handler_of_before_comes_back() -> None:
-    before = signal.getsignal(signal.SIGALRM)
+def test_the_handlers_of_before_come_back() -> None:
+    before = signal.getsignal(signal.SIGALRM), signal.getsignal(signal.SIGINT)
 
     with suppress(Overdue), time_limit(0.05, blame):
         time.sleep(60)
 
-    assert signal.getsignal(signal.SIGALRM) == before
+    assert (signal.getsignal(signal.SIGALRM), signal.getsignal(signal.SIGINT)) == before
+
+
+def test_an_interrupt_is_only_the_users_where_he_has_interrupted() -> None:
+    with pytest.raises(KeyboardInterrupt), time_limit(60, blame):
+        signal.raise_signal(signal.SIGINT)
+
+    with (
+        pytest.raises(PluginError, match="raised KeyboardInterrupt, though"),
+        time_limit(60, blame),
+    ):
+        raise KeyboardInterrupt

@@ -100,6 +100,11 @@ class Victim:
         return [self.state / "state.db"]
 
     @property
+    def sums(self) -> list[Path]:
+        """Where the checksums of the database are written each time the log was taken to it."""
+        return [self.state / "state.db.sums-new"]
+
+    @property
     def journal(self) -> list[Path]:
         """What calls are about once the journal is there."""
         names = ("state.db-shm", "state.lock")

@@ -51,6 +51,18 @@ def test_a_log_can_be_taken_into_the_journal(
 
 
 @each_nth
+@pytest.mark.parametrize("call", ["openat", "write", "fsync", "rename"])
+def test_its_checksums_are_those_of_before_or_of_now(
+    call: str, nths: Sequence[int], tmp_path: Path
+) -> None:
+    victim = Victim(tmp_path / "it", "journal")
+
+    strike_all(victim, call, nths, victim.sums)
+
+    accounts.journal(victim)
+
+
+@each_nth
 @pytest.mark.parametrize("protocol", ["journal", "queue"])
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
 def test_the_journal_keeps_all(

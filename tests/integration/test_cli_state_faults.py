@@ -177,8 +177,8 @@ def test_a_journal_that_is_a_link_to_nothing_is_not_begun_again(desk: Desk) -> N
 
 def test_a_journal_that_is_taken_away_during_a_run_ends_it(desk: Desk) -> None:
     process = desk.start("run", "p.toml", "--follow")
-    until(lambda: b"closed0" in (state(desk) / "state.db").read_bytes())
-    until(lambda: not (state(desk) / "state.db.sums").exists())
+    until(lambda: b"closed2" in (state(desk) / "state.db").read_bytes())
+    until((state(desk) / "state.db.sums").exists)
     (state(desk) / "state.db").unlink()
 
     _, said = process.communicate(timeout=20)
@@ -190,7 +190,7 @@ def test_a_journal_that_is_taken_away_during_a_run_ends_it(desk: Desk) -> None:
 def crash(desk: Desk) -> None:
     """Kill a run once its journal says that it is open."""
     process = desk.start("run", "p.toml", "--follow")
-    until(lambda: b"closed0" in (state(desk) / "state.db").read_bytes())
+    until(lambda: b"closed2" in (state(desk) / "state.db").read_bytes())
     process.kill()
     process.wait()
 

@@ -165,7 +165,7 @@ async def write(self, delivery, ctx):
         pytest.param(500, 100, 2_000, 32 * MIB, id="many runs", marks=pytest.mark.faults),
     ],
 )
-@pytest.mark.parametrize("lanes", [pytest.param(1, marks=pytest.mark.faults), 4])
+@pytest.mark.parametrize("lanes", [pytest.param(1, marks=pytest.mark.nightly), 4])
 def test_a_dead_sink_stops_the_source_when_the_journal_is_full(
     site: Site, *, lanes: int, runs: int, each: int, size: int, journal: int
 ) -> None:

@@ -30,6 +30,30 @@ def test_a_plugin_that_does_not_load_is_named_before_any_request(
     assert not (site.desk.folder / "out.jsonl").exists()
 
 
+@pytest.mark.parametrize("where", ["import", "__attrs_post_init__", "identity"])
+def test_one_that_raises_what_ctrl_c_does_is_named(site: Site, where: str) -> None:
+    body = "" if where == "import" else f"def {where}(self): raise KeyboardInterrupt"
+    site.source("bad", body, top="" if body else "raise KeyboardInterrupt")
+    site.pipeline("[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    for command in ("check", "run"):
+        done = site.desk.run(command, "p.toml")
+
+        assert done.returncode == 3
+        assert "plugin 'bad' (levada-bad 1.0) raised KeyboardInterrupt, though" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_in_an_import_is_no_fault_of_the_plugin(site: Site) -> None:
+    site.source("bad", top="import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    site.pipeline("[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run("run", "p.toml")
+
+    assert done.returncode == 130
+    assert "bad" not in done.stderr
+
+
 def test_a_plugin_that_does_not_load_is_nothing_to_a_pipeline_without_it(site: Site) -> None:
     site.source("bad", top="raise SystemExit(0)")
     site.pipeline("[sources.numbers]\n[sinks.file]\npath = 'out.jsonl'\n")
@@ -61,7 +85,7 @@ while True:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("where", ["import", "identity"])
+@pytest.mark.parametrize("where", ["import", pytest.param("identity", marks=pytest.mark.nightly)])
 def test_one_that_swallows_every_exception_ends_the_process_and_is_named(
     site: Site, where: str
 ) -> None:

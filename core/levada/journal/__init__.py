@@ -4,12 +4,13 @@ Events and the positions they bring a source to commit in one transaction; every
 a cursor of its own. One process at a time, one connection and one thread that write.
 
 ``state.db`` is the journal, ``state.lock`` says who is using it, and ``state.db.sums`` what the
-journal was like when it was closed.
+journal was like when it was last written.
 """
 
 import asyncio
 import logging
 import os
+import sqlite3
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -70,16 +71,20 @@ class Journal:
         if not os.path.lexists(path):
             schema.create(path)
         unclean = has_log(path)
-        self._reader = schema.look(path)
+        schema.check_is_file(path)
+        sums = rest.sums(path)
+        stack.callback(rest.let_go, path)
+        self._reader = schema.look(path, sums)
+        rest.take_in_hand(path)
         stack.callback(self._reader.close)
         schema.check_whole(self._reader, path, unclean=unclean)
         self._reader.execute("PRAGMA query_only = ON")
         self._writing = schema.connect(path)
         stack.callback(self._writing.close)
-        bound_log(self._writing, self.settings.max_journal_bytes)
+        pages = bound_log(self._writing, self.settings.max_journal_bytes)
         self.uuid, self._bytes = self._meta(path)
-        in_use = rest.InUse(self._writing, path)
-        self._writer = Writer(self._writing, path, committed=in_use.say_again)
+        self._upkeep = rest.Upkeep(self._writing, path, log_pages=pages, sums=sums)
+        self._writer = Writer(self._writing, path, committed=self._upkeep.after_commit)
 
     def _meta(self, path: Path) -> tuple[str, int]:
         """Return the journal's UUID and how many bytes its events take."""
@@ -99,11 +104,9 @@ class Journal:
         """Finish the writes under way, close the file, let the next process have it."""
         with self._closing:
             await self._writer.close()
-            if rest.end(self._writing):
-                self._reader.close()
-                self._writing.close()
-                with suppress(OSError):  # it is closed all the same
-                    rest.note(self._path)
+            self._reader.close()
+            with suppress(sqlite3.Error):  # it is closed all the same
+                self._upkeep.end()
 
     async def source(self, setup: SourceSetup, *, accept_identity_change: bool) -> SourceState:
         """Return what a source's intake remembers, entering the source if it is new."""

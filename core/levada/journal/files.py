@@ -9,6 +9,9 @@ from typing import Final
 FILE: Final = "state.db"
 """Its name in the state folder."""
 
+PAGE_BYTES: Final = 4096
+"""Of a page of it, as SQLite calls it."""
+
 SHARED_BYTES: Final = 64 * 1024
 """More than what SQLite needs beside a journal, for its processes to share."""
 

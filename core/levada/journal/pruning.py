@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 
+from levada.journal.files import PAGE_BYTES
 from levada.journal.rows import room_of
 
 AT_ONCE = 5_000
@@ -11,11 +12,10 @@ BYTES_AT_ONCE = 2 * 1024 * 1024
 
 LOG_BYTES = 16 * 1024 * 1024
 LOG_PAGES = 1_000
-"""After which SQLite puts its log into the file, of 4 KiB each; what is on its way comes on top."""
+"""After which SQLite's log is put into the file; what is on its way comes on top."""
 
 SPARE_PAGES = 2_500
 PAGES_AT_ONCE = 250
-"""Of 4 KiB each."""
 
 
 def usable(most: int) -> int:
@@ -23,11 +23,10 @@ def usable(most: int) -> int:
     return most - _of_log(most)
 
 
-def bound_log(connection: sqlite3.Connection, most: int) -> None:
-    """Have SQLite's log keep to its part of *most* bytes."""
-    pages = min(LOG_PAGES, _of_log(most) // 2 // 4096)
-    connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
+def bound_log(connection: sqlite3.Connection, most: int) -> int:
+    """Have SQLite's log keep to its part of *most* bytes; return after how many pages to put it in."""
     connection.execute(f"PRAGMA journal_size_limit = {_of_log(most)}")
+    return min(LOG_PAGES, _of_log(most) // 2 // PAGE_BYTES)
 
 
 def _of_log(most: int) -> int:

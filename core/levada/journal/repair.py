@@ -127,7 +127,7 @@ def _turn_back_log(path: Path, found: Repair) -> None:
 
 
 def _turn_back_file(path: Path, found: Repair) -> None:
-    """Turn back what has changed since it was closed.
+    """Turn back what has changed since it was written.
 
     Where more than single bits has changed, another program may have done that: what is right is
     left as it is.
@@ -141,9 +141,10 @@ def _turn_back_file(path: Path, found: Repair) -> None:
     found.copy = found.copy or _copy(path)
     found.turned += len(change.bits)
     if change.more:
-        found.structure = f"{change.more} of its blocks have changed since it was closed"
+        found.structure = f"{change.more} of its blocks have changed since they were written"
     rest.turn_back(path, change)
-    rest.forget(path)
+    if change.more:
+        rest.forget(path)
 
 
 def _is_right(path: Path) -> bool:
@@ -181,10 +182,10 @@ def _mend_in_place(path: Path, found: Repair) -> None:
 
 
 def _mend_all(path: Path, found: Repair) -> None:
+    rest.forget(path)
     with closing(schema.connect(path)) as connection:
         connection.text_factory = readable
         _mend(connection, found)
-        rest.end(connection)
 
 
 def _log_is_missing(path: Path) -> bool:

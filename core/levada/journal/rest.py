@@ -1,43 +1,48 @@
-"""The journal at rest: what is noted of it while no process has it open.
+"""The journal at rest: what tells whoever opens it next that something has become of it.
 
 SQLite finds fault with a structure that is broken, but not with a value that has become another
-one, nor with a log that is not there. So who closes a journal says so in it, and leaves the
-checksums of its blocks beside it, in ``state.db.sums``; who opens it next compares. While it is open
-there are none: a crash leaves SQLite's log and no checksums.
+one, nor with a log that is not there. So the journal says in its own file whether it is closed, and
+the checksums of that file's blocks lie beside it, in ``state.db.sums``. Both are brought up to date
+when SQLite's log is put into the file: nothing else changes it. What a crash leaves is compared but
+for the blocks that its log holds; those have checksums there, and may be half-written here.
 """
 
 import os
 import sqlite3
-import time
 import zlib
 from array import array
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from attrs import field, frozen
 
-from levada.journal.files import has_log, synced, turn
+from levada.journal import wal
+from levada.journal.files import PAGE_BYTES, has_log, log_of, synced, turn
 
-BLOCK: Final = 4096
+BLOCK: Final = PAGE_BYTES
+"""Bytes."""
+
 MOST_BYTES: Final = 256 * 1024 * 1024
-"""Of a journal whose blocks are noted: a quarter of a second, when it is closed and when it is opened."""
+"""Of a journal whose blocks are noted: a quarter of a second, when it is opened."""
 
-READERS_S: Final = 1.0
-"""How long somebody who reads is waited for, who keeps a part of the log out of the file."""
+Sums: TypeAlias = Sequence[int]
+"""The checksums of a file's blocks, in their order; 0: it is not known."""
 
-_MAGIC: Final = b"levada sums 1\n"
+_MAGIC: Final = b"levada sums 2\n"
+_NUMBER_BYTES: Final = 4
 
-_CLOSED, _OPENED, _IN_USE = "1", "0", "-"
-_SET_CLOSED: Final = "INSERT OR REPLACE INTO meta VALUES ('closed', ?)"
-_CLOSED_QUERY: Final = "SELECT value FROM meta WHERE name = 'closed'"
+_CLOSED, _OPENED, _IN_USE = "1", "2", "-"  # no two that differ in a single bit
+_SAY: Final = "INSERT OR REPLACE INTO meta VALUES ('closed', ?)"
+_SAID: Final = "SELECT value FROM meta WHERE name = 'closed'"
 
 
 @frozen
 class Change:
-    """How a journal differs from what it was when it was closed."""
+    """How a journal's file differs from what was written to it."""
 
     bits: dict[int, int] = field(factory=dict)
     """Which bit of a block has changed, where it is a single one: damage, surely."""
@@ -49,80 +54,199 @@ class Change:
         return bool(self.bits or self.more)
 
 
-class InUse:
-    """Has the journal's own file say, while it is open, that its log says more.
+_in_hand: set[str] = set()
+"""The journals that this process has open to write to them."""
 
-    So a file that says no more than this has lost its log. One that does had it put into it by
-    whoever closed it, also another program, or has lost what was committed since it last grew.
-    SQLite puts the log into the file as it grows, and what it says of itself with it; so it has to be
-    said again after that.
+
+def take_in_hand(path: Path) -> None:
+    """Have nobody in this process look at the file: to close it would undo SQLite's locks on it."""
+    _in_hand.add(os.path.realpath(path))
+
+
+def let_go(path: Path) -> None:
+    """Have it looked at again, as its connections are closed."""
+    _in_hand.discard(os.path.realpath(path))
+
+
+class Upkeep:
+    """Puts SQLite's log into the journal's file as it grows, and leaves word of it each time.
+
+    SQLite would do the former within any commit, and begin its log anew at the next: nobody could
+    say any more what the file should be. A file that says no more than that it was opened has lost
+    its log. One that says that it is in use had its log put into it by another program, or has lost
+    what was committed since it last grew.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, *, log_pages: int, sums: Sums | None
+    ) -> None:
+        """Begin with the *sums* of the file as it is; None: they are not known, or too many."""
         self._connection = connection
         self._path = path
-        self._not_before = 0.0
-        self._say()
+        self._log_pages = log_pages
+        self._sums = sums
+        self._number: int | None = None  # of the log that was last put into the file
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        self._put_in()
 
-    def say_again(self) -> None:
-        """Say it again if that is needed; after every commit, and it takes next to nothing."""
-        if self._grown() != self._said and time.monotonic() >= self._not_before:
-            with suppress(sqlite3.Error):  # it is less well known then what was lost
-                self._say()
+    def after_commit(self) -> None:
+        """Do it if the log has grown; mostly takes next to nothing."""
+        if wal.has_frame(self._path, self._next):
+            with suppress(sqlite3.Error):  # a full disk; there is another time
+                self._put_in()
 
-    def _say(self) -> None:
-        self._connection.execute(_SET_CLOSED, (_OPENED,))
+    def end(self) -> None:
+        """Have the journal say that it is closed, as the last thing before it is.
+
+        A full disk and somebody who is reading can prevent it; then less is known the next time.
+        """
+        self._connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            self._connection.execute(_SAY, (_CLOSED,))
+        except sqlite3.Error:
+            self._checkpoint()  # makes room in the log
+            self._connection.execute(_SAY, (_CLOSED,))
+        self._checkpoint()
+
+    def _put_in(self) -> None:
+        self._connection.execute(_SAY, (_OPENED,))
+        pages, is_all = self._checkpoint()
+        try:
+            self._connection.execute(_SAY, (_IN_USE,))
+        except sqlite3.Error:  # as it is now it would pass for one that has lost its log
+            self._connection.execute(_SAY, (_IN_USE,))
+            raise
+        if not is_all:  # somebody is reading what it was before
+            self._next = pages + self._log_pages // 10
+        elif self._number == wal.number(self._path):  # somebody is reading in the log
+            self._next = pages + self._log_pages
+        else:
+            self._next = self._log_pages
+
+    def _checkpoint(self) -> tuple[int, bool]:
+        """Put the log into the file; return how many pages it has, and whether all of them are there."""
         checkpoint = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         ((_, pages, done),) = checkpoint.fetchall()
-        try:
-            self._connection.execute(_SET_CLOSED, (_IN_USE,))
-        except sqlite3.Error:  # as it is now it would pass for one that has lost its log
-            self._connection.execute(_SET_CLOSED, (_IN_USE,))
-            raise
-        self._said = self._grown()
-        self._not_before = time.monotonic() + (0 if pages == done else READERS_S)
+        if pages == done:
+            self._note(pages)
+        return pages, pages == done
 
-    def _grown(self) -> int:
-        """Return when the file last changed: only then was the log put into it."""
-        try:
-            return self._path.stat().st_mtime_ns
-        except OSError:  # whoever writes next says so
-            return 0
+    def _note(self, frames: int) -> None:
+        """Note what the file is, now that it has all that is in the log.
 
-
-def end(connection: sqlite3.Connection) -> bool:
-    """Have the journal say that it is closed, as the last thing before it is; return whether it does.
-
-    A full disk and somebody who is reading can prevent it; then less is known the next time.
-    """
-    with suppress(sqlite3.Error):
-        connection.execute("PRAGMA busy_timeout = 0")
-        connection.execute("PRAGMA wal_checkpoint(RESTART)")  # makes room for one more commit
-        connection.execute(_SET_CLOSED, (_CLOSED,))
-        ((busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        return not busy
-    return False
+        Where that cannot be, what was noted before is out of date once the log begins anew. It
+        tells by its number that it is.
+        """
+        before, self._sums = self._sums, None
+        with suppress(OSError):
+            log = wal.held(self._path, frames)
+            if log and (self._number is None or log.follows(self._number)):
+                self._number = log.number
+                self._sums = _brought_up(before, self._path, log)
+            if self._number is None or self._sums is None:  # too large, or another program was here
+                forget(self._path)
+            else:
+                _write(self._path, self._number, self._sums)
 
 
 def lacks_log(connection: sqlite3.Connection) -> bool:
     """Whether a journal without a log had one that is lost."""
-    return (_OPENED,) in connection.execute(_CLOSED_QUERY)
+    return (_OPENED,) in connection.execute(_SAID)
 
 
 def may_lack_log(connection: sqlite3.Connection) -> bool:
     """Whether a journal without a log was not closed by a process that said so."""
-    return (_IN_USE,) in connection.execute(_CLOSED_QUERY)
+    return (_IN_USE,) in connection.execute(_SAID)
+
+
+def sums(path: Path) -> Sums | None:
+    """Return the checksums of a journal's file as it is; None: it is too large for that.
+
+    Nobody in this process may have it open; see `take_in_hand`.
+    """
+    if path.stat().st_size > MOST_BYTES:
+        return None
+    found = array("I")
+    with path.open("rb") as file:
+        while chunk := file.read(BLOCK * 256):
+            blocks = (chunk[start : start + BLOCK] for start in range(0, len(chunk), BLOCK))
+            found.extend(map(zlib.crc32, blocks))
+    return found
 
 
 def note(path: Path) -> None:
-    """Leave the checksums of a journal that nobody has open, nor will write to before `forget`.
+    """Leave the checksums of a journal that is closed, and that is right as it is.
 
     Raises:
         OSError: they cannot be written.
     """
-    if path.stat().st_size > MOST_BYTES or has_log(path):
-        return
-    content = _MAGIC + _sums(path).tobytes()
+    found = sums(path)
+    if found is not None and not has_log(path):
+        _write(path, 0, found)
+
+
+def forget(path: Path) -> None:
+    """Remove the checksums, before a write to what they are of that is not `Upkeep`'s.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    if sums_of(path).exists():
+        sums_of(path).unlink()
+        synced(path.parent)
+
+
+def change(path: Path, now: Sums | None = None) -> Change:
+    """Return what has changed since it was written, as far as that was noted.
+
+    *now* are the checksums of the file as it is, if they are known. May be asked while another
+    process has it open.
+    """
+    which, number, noted = _noted(path)
+    if noted is None or os.path.realpath(path) in _in_hand:
+        return Change()
+    now = sums(path) if now is None else now
+    log = wal.held(path)
+    if now is None or (log and not log.follows(number)) or _noted(path)[0] != which:
+        return Change()
+    bits, more = {}, 0
+    for block, (before, after) in enumerate(zip_longest(noted, now)):
+        if before in {after, 0}:
+            continue
+        if log and (block + 1 in log.pages or block >= min(len(noted), log.size)):
+            continue
+        if before is not None and after is not None and before ^ after in _bits():
+            bits[block] = _bits()[before ^ after]
+        else:
+            more += 1
+    return Change(bits, more)
+
+
+def turn_back(path: Path, change: Change) -> None:
+    """Turn the single bits back that have changed."""
+    turn(path, (block * BLOCK * 8 + bit for block, bit in change.bits.items()))
+
+
+def sums_of(path: Path) -> Path:
+    """Return where the checksums of the journal at *path* are."""
+    return path.with_name(f"{path.name}.sums")
+
+
+def _brought_up(sums: Sums | None, path: Path, log: wal.Held) -> Sums | None:
+    """Return the checksums of a file that had *sums* before the log was put into it."""
+    if sums is None or log.size * BLOCK > MOST_BYTES:
+        return None
+    found = array("I", sums[: log.size])
+    found.extend([0] * (log.size - len(found)))
+    with log_of(path).open("rb") as file:
+        for page, start in log.pages.items():
+            if page <= log.size:
+                found[page - 1] = zlib.crc32(os.pread(file.fileno(), BLOCK, start))
+    return found
+
+
+def _write(path: Path, number: int, sums: Sums) -> None:
+    content = _MAGIC + number.to_bytes(_NUMBER_BYTES, "big") + array("I", sums).tobytes()
     draft = path.with_name(f"{path.name}.sums-new")
     draft.unlink(missing_ok=True)
     try:
@@ -136,69 +260,24 @@ def note(path: Path) -> None:
     synced(path.parent)
 
 
-def forget(path: Path) -> None:
-    """Remove the checksums, before the first write to what they are of.
+def _noted(path: Path) -> tuple[object, int, Sums | None]:
+    """Return what tells the note from every other, which log was in the file, and the checksums.
 
-    Raises:
-        OSError: the folder cannot be written to.
+    None: there are none to trust.
     """
-    if sums_of(path).exists():
-        sums_of(path).unlink()
-        synced(path.parent)
-
-
-def change(path: Path) -> Change:
-    """Return what has changed since the journal was closed, as far as that was noted.
-
-    May be asked while another process opens the journal: then nothing is known.
-    """
-    which, sums = _noted(path)
-    if sums is None or has_log(path):
-        return Change()
-    bits, more = {}, 0
-    for block, (before, now) in enumerate(zip_longest(sums, _sums(path))):
-        if before == now:
-            continue
-        if before is not None and now is not None and before ^ now in _bits():
-            bits[block] = _bits()[before ^ now]
-        else:
-            more += 1
-    return Change(bits, more) if _noted(path)[0] == which else Change()
-
-
-def turn_back(path: Path, change: Change) -> None:
-    """Turn the single bits back that have changed."""
-    turn(path, (block * BLOCK * 8 + bit for block, bit in change.bits.items()))
-
-
-def sums_of(path: Path) -> Path:
-    """Return where the checksums of the journal at *path* are."""
-    return path.with_name(f"{path.name}.sums")
-
-
-def _noted(path: Path) -> "tuple[object, array[int] | None]":
-    """Return what tells the note from every other, and its checksums; None: none to trust."""
     try:
         with sums_of(path).open("rb") as file:
             found, content = os.fstat(file.fileno()), file.read()
     except OSError:
-        return None, None
+        return None, 0, None
     which = found.st_ino, found.st_mtime_ns
     content, crc = content[:-4], content[-4:]
     if not content.startswith(_MAGIC) or crc != _crc(content):
-        return which, None
+        return which, 0, None
+    content = content.removeprefix(_MAGIC)
     sums = array("I")
-    sums.frombytes(content.removeprefix(_MAGIC))
-    return which, sums
-
-
-def _sums(path: Path) -> "array[int]":
-    sums = array("I")
-    with path.open("rb") as file:
-        while chunk := file.read(BLOCK * 256):
-            blocks = (chunk[start : start + BLOCK] for start in range(0, len(chunk), BLOCK))
-            sums.extend(map(zlib.crc32, blocks))
-    return sums
+    sums.frombytes(content[_NUMBER_BYTES:])
+    return which, int.from_bytes(content[:_NUMBER_BYTES], "big"), sums
 
 
 def _crc(content: bytes) -> bytes:

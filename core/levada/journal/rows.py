@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from levada.errors import StateError
 from levada.event import Event, Origin
+from levada.journal.files import PAGE_BYTES
 
 COLUMNS = "seq, partition, id, type, time, subject, kind, raw, crc"
 
@@ -16,8 +17,6 @@ NAMES_BYTES = 120
 
 SEEN_BYTES = 150
 """Roughly what its id takes among those seen, and the row in indexes."""
-
-PAGE_BYTES = 4096
 
 _DAMAGED = (
     "what the journal remembers is damaged; restore a copy of the state folder,"

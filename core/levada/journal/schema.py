@@ -10,7 +10,15 @@ from pathlib import Path
 
 from levada.errors import StateError
 from levada.journal import rest, values, wal
-from levada.journal.files import besides, has_log, has_room, log_of, removed, synced
+from levada.journal.files import (
+    PAGE_BYTES,
+    besides,
+    has_log,
+    has_room,
+    log_of,
+    removed,
+    synced,
+)
 from levada.journal.migrations import migrate
 from levada.journal.tables import TABLES, VERSION, columns, columns_expected
 from levada.journal.trouble import DamagedError, is_of_place, told
@@ -20,11 +28,13 @@ log: logging.Logger = logging.getLogger("levada.journal")
 APPLICATION_ID = 0x4C565644  # "LVVD"
 MAGIC = b"SQLite format 3\0"
 HEADER_BYTES = 100
-PAGE_BYTES = 4096
 MOST_VERSIONS = 1000
 
 ALWAYS_CHECKED_BYTES = 64 * 1024 * 1024
 CHECKED_BYTES = 256 * 1024 * 1024
+
+_AS_IT_IS = "mode=ro&immutable=1"
+"""How to open a journal that nobody has open, without a file beside it."""
 
 # FULL, not NORMAL: what follows a commit (an unlink, an answer to an upstream, a pruned row) cannot
 # be undone, so the commit has to survive a power loss.
@@ -54,32 +64,33 @@ def connect(path: Path) -> sqlite3.Connection:
         version = _check(connection, path)
         connection.executescript(PRAGMAS)
         connection.execute("BEGIN IMMEDIATE")  # nobody else is writing
-        rest.forget(path)
         connection.execute("COMMIT")
         if version < VERSION:
+            rest.forget(path)
             migrate(connection, path, version=version, target=VERSION)
         _check_tables(connection, path)
         stack.pop_all()
     return connection
 
 
-def look(path: Path) -> sqlite3.Connection:
+def look(path: Path, sums: rest.Sums | None = None) -> sqlite3.Connection:
     """Check a journal that is to be written to; return a connection that only reads.
 
-    So what is refused is left as it is: only one that may write puts a log into the file.
+    *sums* are those of the file, should they be known. What is refused is left as it is: only a
+    connection that may write puts a log into the file.
 
     While it is open nothing else of this process may open the file: closing that would undo the
     locks of this one.
 
     Raises:
-        DamagedError: SQLite cannot read it, bits have changed since it was closed, what another
+        DamagedError: SQLite cannot read it, bits have changed since it was written, what another
             program has made of it cannot be right, or its log is missing or has changed.
         StateError: not a journal, empty, or written by another version of Levada.
     """
     check_is_file(path)
     with told(path, "opened"), ExitStack() as stack:
         check_can_write(path)
-        change = _change(path)
+        change = _change(path, sums)
         if not has_right_header(path):
             raise DamagedError(path, "its header has changed")
         if wal.damage(path):
@@ -97,6 +108,7 @@ def look(path: Path) -> sqlite3.Connection:
             )
         if change:
             _check_all(connection, path, values_too=version == VERSION)
+            rest.forget(path)
         stack.pop_all()
     return connection
 
@@ -106,7 +118,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 
     Raises:
         DamagedError: SQLite cannot read it, its tables are not a journal's, or bits have changed
-            since it was closed.
+            since it was written.
         StateError: not a journal, empty, or written by another version of Levada.
     """
     check_is_file(path)
@@ -122,11 +134,11 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _change(path: Path) -> rest.Change:
-    """Return what has changed since the journal was closed; refuse what is nothing but damage."""
-    change = rest.change(path)
+def _change(path: Path, sums: rest.Sums | None = None) -> rest.Change:
+    """Return what has changed since the journal was written; refuse what is nothing but damage."""
+    change = rest.change(path, sums)
     if change.bits and not change.more:
-        what = f"bits of it have changed since it was closed: {len(change.bits)}"
+        what = f"bits of it have changed since they were written: {len(change.bits)}"
         raise DamagedError(path, what)
     return change
 
@@ -212,8 +224,8 @@ def _check_all(connection: sqlite3.Connection, path: Path, *, values_too: bool) 
         raise DamagedError(path, str(found))
     odd = values.broken(connection) if values_too else {}
     if odd or (values_too and any(values.broken_events(connection))):
-        raise DamagedError(path, f"{', '.join(odd) or 'events'} changed since it was closed")
-    log.warning("%s was changed since Levada closed it; what can be checked of it is right", path)
+        raise DamagedError(path, f"{', '.join(odd) or 'events'} changed since it was written")
+    log.warning("%s was changed since Levada wrote it; what can be checked of it is right", path)
 
 
 def create(path: Path) -> None:
@@ -259,11 +271,10 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
 
     That SQLite does even to read one that is in use. One that is not it can read as it is.
     """
-    if not has_room(path) or not os.access(path, os.W_OK):
-        if has_log(path) and not has_room(path):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if not has_log(path):
-            return _open(path, "mode=ro&immutable=1")
+    if not has_log(path) and not (has_room(path) and os.access(path, os.W_OK)):
+        return _open(path, _AS_IT_IS)
+    if not has_room(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     connection = _open(path, "mode=ro")
     try:
         connection.execute("SELECT * FROM sqlite_schema").fetchone()
@@ -271,7 +282,7 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
         connection.close()
         if not is_of_place(error) or has_log(path):
             raise
-        return _open(path, "mode=ro&immutable=1")
+        return _open(path, _AS_IT_IS)
     return connection
 
 

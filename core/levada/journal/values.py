@@ -158,7 +158,7 @@ def broken(connection: sqlite3.Connection) -> dict[str, int]:
         return found
     odd = {
         "meta.value": "SELECT count(*) <> 3 FROM meta WHERE name = 'journal'"
-        " OR name = 'closed' AND value IN ('0', '1', '-')"
+        " OR name = 'closed' AND value IN ('1', '2', '-')"
         " OR name = 'bytes' AND value <> '' AND value NOT GLOB '*[^0-9]*'",
         "event.seq": f"SELECT {_NEWEST_EVER} < {_NEWEST_KEPT}"
         f" OR {_NEWEST_EVER} = 0 AND {_NEWEST_SEEN} > 0",

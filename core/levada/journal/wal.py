@@ -9,14 +9,16 @@ https://sqlite.org/fileformat2.html#the_write_ahead_log
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from io import FileIO
+from itertools import count
 from pathlib import Path
 from struct import Struct, unpack, unpack_from
 from typing import Final
 
 from attrs import frozen
 
-from levada.journal.files import log_of, synced, turn
+from levada.journal.files import PAGE_BYTES, log_of, synced, turn
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 """Of a log that is looked at: about a second. SQLite starts it over after 4 MiB, if it can."""
@@ -24,6 +26,7 @@ MOST_BYTES: Final = 64 * 1024 * 1024
 _MAGIC: Final = 0x377F0682  # the lowest bit set: the checksums are of big-endian words
 _HEADER: Final = Struct(">4I8s8s")
 _FRAME: Final = Struct(">II8s8s")
+_HEADER_SALTS: Final = slice(16, 24)
 _SALTS_AT: Final = 8  # in a frame; what is before it, and the page, is what its checksum is of
 _SUM_AT: Final = 16
 _PAGE_SIZES: Final = {1 << power for power in range(9, 17)}
@@ -37,6 +40,81 @@ class Damage:
 
     bits: Sequence[int]
     """Which bit of the file may have changed, counted from its start; empty: more than one has."""
+
+
+@frozen
+class Held:
+    """What a log holds, by its salts and what it says of each frame; the checksums are not looked at."""
+
+    number: int
+    """Of the log: one more than that of the one before, from which SQLite began it anew."""
+
+    is_first: bool
+    """Whether it is the first since a journal was closed: its number is by chance."""
+
+    pages: Mapping[int, int]
+    """Where the newest content of each page begins, in bytes, by the page's number, from 1."""
+
+    size: int
+    """Of the journal as of the last transaction, in pages."""
+
+    def follows(self, number: int) -> bool:
+        """Whether it is the log of that number, or the next one."""
+        return self.is_first or self.number - number & _WORD in {0, 1}
+
+
+def held(path: Path, frames: int | None = None) -> Held | None:
+    """Return what the log of the journal at *path* holds, in its first *frames*; None: nothing.
+
+    Raises:
+        OSError: it is there and cannot be read.
+    """
+    try:
+        with log_of(path).open("rb", buffering=0) as file:
+            header = file.read(_HEADER.size)
+            return _held(file, header, frames) if _is_header(header) else None
+    except FileNotFoundError:
+        return None
+
+
+def _held(file: FileIO, header: bytes, most: int | None) -> Held | None:
+    _, _, page_size, begun_anew, salts, _ = _HEADER.unpack(header)
+    pages: dict[int, int] = {}
+    size = 0
+    for at in count() if most is None else range(most):
+        start = _HEADER.size + at * (_FRAME.size + page_size)
+        frame = os.pread(file.fileno(), _FRAME.size, start)
+        if len(frame) < _FRAME.size or frame[_SALTS_AT:_SUM_AT] != salts:
+            break
+        page, committed, *_ = _FRAME.unpack(frame)
+        pages[page] = start + _FRAME.size
+        size = committed or size
+    return Held(_number(header), not begun_anew, pages, size) if size else None
+
+
+def has_frame(path: Path, at: int) -> bool:
+    """Whether the log of the journal at *path* has a frame of that index, from 0, of ours; or a rest of one."""
+    try:
+        with log_of(path).open("rb", buffering=0) as file:
+            header = file.read(_HEADER.size)
+            file.seek(_HEADER.size + at * (_FRAME.size + PAGE_BYTES) + _SALTS_AT)
+            salts = file.read(_SUM_AT - _SALTS_AT)
+    except OSError:
+        return False
+    return len(salts) > 0 and salts == header[_HEADER_SALTS]
+
+
+def number(path: Path) -> int:
+    """Return which log the journal at *path* has, as `Held.number` does; 0: it has none."""
+    try:
+        with log_of(path).open("rb", buffering=0) as file:
+            return _number(file.read(_HEADER.size))
+    except OSError:
+        return 0
+
+
+def _number(header: bytes) -> int:
+    return int.from_bytes(header[_HEADER_SALTS][:4], "big")
 
 
 def damage(path: Path) -> Damage | None:

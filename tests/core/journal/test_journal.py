@@ -70,7 +70,8 @@ async def test_only_the_owner_may_look_into_the_state(tmp_path: Path, usual_umas
         modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir()}
 
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert modes == dict.fromkeys(["state.db", "state.db-wal", "state.db-shm", "state.lock"], 0o600)
+    files = {"state.db", "state.db-wal", "state.db-shm", "state.db.sums", "state.lock"}
+    assert modes == dict.fromkeys(files, 0o600)
 
 
 async def test_a_folder_that_cannot_be_made_is_an_error_of_the_state(tmp_path: Path) -> None:

@@ -1,17 +1,19 @@
-"""What a journal notices that was changed, cut or robbed of its log while nobody had it open."""
+"""What a journal notices that was changed, cut or robbed of its log while nobody was writing to it."""
 
 import random
 import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from core.doubles import CollectingSink, ScriptedSource, event, settings
 from levada import Batch, Partition, StateError
-from levada.journal import Journal, rest, schema
+from levada.journal import Journal, rest, schema, wal
+from levada.journal.files import log_of
 from levada.journal.repair import repair
 from levada.journal.status import status
 from levada.setup import SinkSetup, SourceSetup
@@ -110,7 +112,9 @@ def test_without_checksums_that_can_be_trusted_nothing_is_known(path: Path, miss
     if missing == sums.name:
         sums.unlink()
     else:
-        sums.write_bytes(sums.read_bytes()[:-1] if missing == "a byte of it" else b"levada sums 1")
+        sums.write_bytes(
+            sums.read_bytes()[:-1] if missing == "a byte of it" else b"levada sums 2\n"
+        )
     path.write_bytes(path.read_bytes().replace(b"run-1", b"run-2"))
 
     assert not rest.change(path)
@@ -122,7 +126,7 @@ async def test_what_another_program_did_with_sqlite_is_checked(
     changed(path, "UPDATE partition SET memo = '[7, 8]'")
     async with Journal(settings(tmp_path)) as journal:
         assert journal.last_seq == EVENTS
-    assert "was changed since Levada closed it" in caplog.text
+    assert "was changed since Levada wrote it" in caplog.text
 
     changed(path, "UPDATE event SET raw = zeroblob(20) WHERE seq = 5")
     refused(path, lambda: Journal(settings(tmp_path)))
@@ -137,9 +141,155 @@ async def test_what_another_program_did_with_sqlite_is_checked(
         Journal(settings(tmp_path))
 
 
-async def test_while_it_is_open_there_are_no_checksums(tmp_path: Path, path: Path) -> None:
+def contents(path: Path) -> list[str]:
+    """Return all that a journal says, but for whether it is closed."""
+    with closing(sqlite3.connect(path)) as connection:
+        return [line for line in connection.iterdump() if "'closed'" not in line]
+
+
+def left(path: Path, copy: Path) -> Path:
+    """Leave what a crash would."""
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.parent.mkdir(exist_ok=True)
+    shutil.copytree(path.parent, copy)
+    return copy / path.name
+
+
+async def test_after_a_crash_it_is_noticed_too_and_nothing_comes_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "state.db"
+    small = settings(tmp_path, max_journal_bytes=1024 * 1024)
+    async with Journal(small) as journal:
+        await fill(journal)  # more than the log may hold
+        await journal.write(lambda connection: connection.execute("UPDATE partition SET memo = 7"))
+        crashed = left(path, tmp_path / "copy" / "state")
+    whole, right = crashed.read_bytes(), contents(left(crashed, tmp_path / "look" / "state"))
+    in_log = wal.held(crashed)
+    assert in_log
+    assert 0 < len(in_log.pages) < in_log.size // 2
+    chance = random.Random(3)  # noqa: S311  # the same bits each time
+    noticed = 0
+    for _ in range(ROUNDS):
+        again = left(crashed, tmp_path / "again" / "state")
+        block = chance.randrange(1, len(whole) // rest.BLOCK)
+        again.write_bytes(
+            flipped(whole, (block * rest.BLOCK * 8) + chance.randrange(rest.BLOCK * 8))
+        )
+        if block + 1 not in in_log.pages:
+            noticed += 1
+            refused(again, partial(Journal, settings(tmp_path / "again")))
+            refused(again, partial(status, again.parent, max_bytes=1))
+            found = repair(again.parent)
+            assert (found.turned, found.structure, found.damaged, found.reset) == (1, "", 0, {})
+
+        async with Journal(settings(tmp_path / "again")):
+            pass
+        assert contents(again) == right
+    assert noticed > ROUNDS // 2
+
+
+async def test_what_a_crash_leaves_at_any_time_is_right(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "state.db"
+    async with Journal(settings(tmp_path, max_journal_bytes=1024 * 1024)) as journal:
+        state = await journal.source(SourceSetup.of(ScriptedSource()), accept_identity_change=False)
+        logs, sizes = set[int](), list[int]()
+        for number in range(60):
+            await state.keep(Partition("run-1"), Batch([event(number, size=9_000)]))
+            if number % 20 == 19:
+                await journal.prune(early=True)
+                await journal.write(lambda it: it.execute("PRAGMA incremental_vacuum").fetchall())
+            crashed = left(path, tmp_path / "copy" / "state")
+            logs.add(wal.number(crashed))
+            sizes.append(crashed.stat().st_size)
+            assert rest.sums_of(crashed).exists()
+            assert not rest.change(crashed)
+            half_put_in(crashed, random.Random(number))  # noqa: S311  # the same each time
+            assert not rest.change(crashed)
+            assert status(path.parent, max_bytes=1) is not None
+    assert len(logs) > 5
+    assert sizes != sorted(sizes), "it was never cut"
+    assert not rest.change(path)
+
+
+def half_put_in(path: Path, chance: random.Random) -> None:
+    """Leave what a crash would that came while the log is put into the file."""
+    log, before = log_of(path).read_bytes(), path.read_bytes()
+    held = wal.held(path)
+    changed(path, "PRAGMA wal_checkpoint(PASSIVE)")
+    after = path.read_bytes()
+    log_of(path).write_bytes(log)
+    if held is None:
+        return
+    longer = max(before, after, key=len)
+    blocks = range(0, len(chance.choice([before, after])), rest.BLOCK)
+    parts = [
+        (after if it // rest.BLOCK + 1 in held.pages and chance.random() < 0.5 else before)[
+            it : it + rest.BLOCK
+        ]
+        for it in blocks
+    ]
+    whole = [part or longer[it : it + rest.BLOCK] for it, part in zip(blocks, parts, strict=True)]
+    path.write_bytes(b"".join(whole))
+
+
+async def test_a_program_that_puts_the_log_in_while_it_is_open_does_no_harm(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "state" / "state.db"
+    async with Journal(settings(tmp_path)) as journal:
+        for _ in range(3):
+            await fill(journal)
+            changed(path, "PRAGMA wal_checkpoint(PASSIVE)")
+            await journal.write(lambda it: it.execute("UPDATE sink SET moves = moves + 1"))
+            assert not rest.change(left(path, tmp_path / "copy" / "state"))
+        await journal.write(lambda connection: connection.execute(LONG))
+
     async with Journal(settings(tmp_path)):
-        assert not path.with_name("state.db.sums").exists()
+        pass
+    assert "was changed" not in caplog.text
+
+
+def test_the_log_that_is_begun_after_it_was_closed_goes_with_what_was_noted(
+    tmp_path: Path, path: Path
+) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as opened:
+        opened.execute("UPDATE sink SET moves = moves + 1")
+        crashed = left(path, tmp_path / "copy" / "state")
+
+    assert not rest.change(crashed)
+    crashed.write_bytes(flipped(crashed.read_bytes(), rest.BLOCK * 8 * 40))
+    assert rest.change(crashed).bits == {40: 0}
+
+
+async def test_somebody_who_reads_keeps_it_from_being_noted_only_for_a_while(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "state" / "state.db"
+    async with Journal(settings(tmp_path)) as journal:
+        await fill(journal)
+        with closing(schema.connect_to_read(path)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM meta").fetchone()
+            await journal.write(lambda connection: connection.execute(LONG))
+        for _ in range(200):
+            await journal.write(lambda it: it.execute("UPDATE sink SET moves = moves + 1"))
+        crashed = left(path, tmp_path / "copy" / "state")
+
+    assert not rest.change(crashed)
+    held = wal.held(crashed)
+    assert held
+    assert len(held.pages) < 10
+    crashed.write_bytes(flipped(crashed.read_bytes(), rest.BLOCK * 8 * 1000))
+    assert rest.change(crashed).bits == {1000: 0}
+
+
+async def test_while_it_is_in_use_nobody_else_in_the_process_opens_its_file(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(path: Path) -> None:
+        raise AssertionError(path)
+
+    async with Journal(settings(tmp_path)):
+        monkeypatch.setattr(rest, "sums", never)
         assert status(path.parent, max_bytes=1) is not None
 
     assert path.with_name("state.db.sums").stat().st_mode & 0o777 == 0o600
@@ -199,7 +349,7 @@ def test_checksums_of_another_time_are_not_believed(
 ) -> None:
     whole = path.read_bytes()
     path.write_bytes(flipped(whole, 5000))
-    look = rest._sums
+    look = rest.sums
 
     def opened_and_closed(path: Path) -> object:
         monkeypatch.undo()
@@ -208,16 +358,18 @@ def test_checksums_of_another_time_are_not_believed(
         rest.note(path)
         return found
 
-    monkeypatch.setattr(rest, "_sums", opened_and_closed)
+    monkeypatch.setattr(rest, "sums", opened_and_closed)
 
     assert not rest.change(path)
 
 
 async def test_checksums_that_cannot_be_written_do_no_harm(tmp_path: Path) -> None:
     async with Journal(settings(tmp_path)) as journal:
+        sums = tmp_path / "state" / "state.db.sums"
+        sums.unlink()
+        sums.mkdir()
         await fill(journal)
-        (tmp_path / "state" / "state.db.sums").mkdir()
 
-    (tmp_path / "state" / "state.db.sums").rmdir()
+    sums.rmdir()
     async with Journal(settings(tmp_path)) as journal:
         assert journal.last_seq == EVENTS

@@ -205,6 +205,7 @@ async def crashed(tmp_path: Path, left: Path, log: bytes) -> Path:
 async def test_a_header_that_changed_since_a_crash_is_noticed_and_put_right(
     tmp_path: Path, crashed: Path, place: int
 ) -> None:
+    crashed.with_name("state.db.sums").unlink()  # with them a single bit is turned back
     change(crashed, lambda whole: flipped(whole, place * 8 + 2))
     refused(crashed, r"state\.db is damaged \(it")
 
