@@ -84,7 +84,7 @@ class Journal:
         pages = bound_log(self._writing, self.settings.max_journal_bytes)
         self.uuid, self._bytes = self._meta(path)
         self._upkeep = rest.Upkeep(self._writing, path, log_pages=pages, sums=sums)
-        self._writer = Writer(self._writing, path, committed=self._upkeep.after_commit)
+        self._writer = Writer(self._writing, path, self._upkeep)
 
     def _meta(self, path: Path) -> tuple[str, int]:
         """Return the journal's UUID and how many bytes its events take."""

@@ -89,11 +89,14 @@ class Upkeep:
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         self._put_in()
 
-    def after_commit(self) -> None:
-        """Do it if the log has grown; mostly takes next to nothing."""
-        if wal.has_frame(self._path, self._next):
-            with suppress(sqlite3.Error):  # a full disk; there is another time
-                self._put_in()
+    def is_due(self) -> bool:
+        """Whether the log has grown; to be asked after every commit, and takes next to nothing."""
+        return wal.has_frame(self._path, self._next)
+
+    def put_in(self) -> None:
+        """Put the log into the file, outside of any transaction; where that fails, it stays due."""
+        with suppress(sqlite3.Error):  # a full disk
+            self._put_in()
 
     def end(self) -> None:
         """Have the journal say that it is closed, as the last thing before it is.

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from attrs import frozen
 
 from levada.errors import StateError
+from levada.journal.rest import Upkeep
 from levada.journal.trouble import trouble
 
 T = TypeVar("T")
@@ -40,19 +41,17 @@ class Writer:
     fail all that follow of the same owner: they build on it.
 
     The writes run in the loop's thread: SQLite lets go of the interpreter's lock for every row,
-    and a second thread would wait for it as often. Only the commit, which waits for the disk,
-    runs in a thread of its own, and so does what is *committed*, called after each.
+    and a second thread would wait for it as often. Only what waits for the disk runs in a thread
+    of its own: the commit, and between two of them the *upkeep* when it is due.
     """
 
-    def __init__(
-        self, connection: sqlite3.Connection, path: Path, committed: Callable[[], object]
-    ) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, upkeep: Upkeep) -> None:
         self.rollbacks: int = 0
         """How often what writes had done was undone."""
         self._connection = connection
         self._path = path
         self._file = _identity(path)
-        self._committed = committed
+        self._upkeep = upkeep
         self._failed: dict[object, Exception] = {}
         self._urgent: deque[_Order] = deque()
         self._orders: deque[_Order] = deque()
@@ -86,7 +85,7 @@ class Writer:
             group: list[_Order] = []
             try:
                 results = self._run(group)
-                await asyncio.get_running_loop().run_in_executor(self._disk, self._commit)
+                await self._in_thread(self._commit)
             except Exception as error:  # noqa: BLE001  # it belongs to those who wait
                 self._undo()
                 if _is_of_one(error):
@@ -97,6 +96,11 @@ class Writer:
                 for order, result in zip(group, results, strict=True):
                     if not order.done.done():
                         order.done.set_result(result)
+                if self._upkeep.is_due():
+                    await self._in_thread(self._upkeep.put_in)
+
+    async def _in_thread(self, work: Callable[[], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._disk, work)
 
     def _run(self, group: list[_Order]) -> list[Any]:
         """Run what is queued, for a while; *group* tells what was run even if it raises."""
@@ -112,7 +116,6 @@ class Writer:
 
     def _commit(self) -> None:
         self._connection.execute("COMMIT")
-        self._committed()
 
     def _undo(self) -> None:
         self.rollbacks += 1

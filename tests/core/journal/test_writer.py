@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from levada import StateError
+from levada.journal.rest import Upkeep
 from levada.journal.writer import Writer
 
 Insert = Callable[[sqlite3.Connection], int]
@@ -16,8 +17,12 @@ Insert = Callable[[sqlite3.Connection], int]
 @pytest.fixture
 async def writer(tmp_path: Path) -> AsyncIterator[Writer]:
     connection = sqlite3.connect(tmp_path / "db", isolation_level=None, check_same_thread=False)
-    connection.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (n INTEGER UNIQUE);")
-    writer = Writer(connection, tmp_path / "db", committed=lambda: None)
+    connection.executescript(
+        "PRAGMA journal_mode = WAL; CREATE TABLE t (n INTEGER UNIQUE);"
+        "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT);"
+    )
+    upkeep = Upkeep(connection, tmp_path / "db", log_pages=1_000, sums=None)
+    writer = Writer(connection, tmp_path / "db", upkeep)
     yield writer
     await writer.close()
     connection.close()
