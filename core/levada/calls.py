@@ -16,9 +16,9 @@ from datetime import timedelta
 from inspect import isawaitable
 from typing import Any
 
+from levada.asking import attribute_of, broken
 from levada.errors import ConfigError, Failure, LevadaError, PluginError, Retry
 from levada.host import HostContext
-from levada.plugins import attribute_of, broken
 from levada.source import Source
 
 log: logging.Logger = logging.getLogger("levada.calls")

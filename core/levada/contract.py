@@ -9,11 +9,11 @@ from attrs import evolve
 
 from levada import codec
 from levada._json import Json
+from levada.asking import is_unicode
 from levada.batch import Batch, Checkpoint, Partition, Rejected
 from levada.calls import Calls, Crashed
 from levada.errors import Closed, Failure, PluginError, Reject, Retry
 from levada.event import Event
-from levada.plugins import is_unicode
 
 
 class Contract:

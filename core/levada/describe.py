@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from attrs import field, frozen
 
 from levada._json import Json
+from levada.asking import looked_at
 from levada.config.host_keys import Role, host_keys, role_of
 from levada.config.limits import limits
 from levada.config.options import Option, options_of, summary
@@ -17,7 +18,7 @@ from levada.config.schema import connector_schema, pipeline_schema
 from levada.config.types import Type, choices, container, is_table, plain
 from levada.config.words import expected, toml
 from levada.connector import Connector
-from levada.plugins import Registry, looked_at
+from levada.plugins import Registry
 from levada.sink import Sink
 from levada.source import Source
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 
 from levada._json import Json
+from levada.asking import is_unicode
 from levada.connector import Connector, HttpClient
-from levada.plugins import is_unicode
 from levada.secret import ApiKey, scrub_json
 from levada.setup import Settings
 from levada.source import Source

@@ -8,11 +8,11 @@ from urllib.parse import quote
 
 from attrs import field, frozen, validators
 
+from levada.asking import attribute_of, identity_of
 from levada.batch import Partition
 from levada.connector import option
 from levada.errors import ConfigError
 from levada.event import Origin
-from levada.plugins import attribute_of, identity_of
 from levada.selection import Selection
 from levada.sink import Sink
 from levada.source import Source

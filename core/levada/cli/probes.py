@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from attrs import define, evolve, field, frozen
 
+from levada.asking import broken
 from levada.backlog import PageBacklog
 from levada.batch import Partition
 from levada.calls import Calls
@@ -23,7 +24,6 @@ from levada.http.address import Address
 from levada.http.connection import in_words
 from levada.http.dial import dial
 from levada.http.network import check, refuse_private
-from levada.plugins import broken
 from levada.secret import ApiKey
 from levada.setup import Network, Setup, SinkSetup, SourceSetup
 from levada.sink import Sink

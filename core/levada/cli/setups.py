@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from levada.asking import attribute_of
 from levada.cli import output
 from levada.config import load as load_file
 from levada.errors import ConfigError
-from levada.plugins import Registry, attribute_of
+from levada.plugins import Registry
 from levada.setup import Setup
 from levada.sink import Sink, SinkContext
 

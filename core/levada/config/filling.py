@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import attrs
 from attrs import NOTHING, validators
 
+from levada.asking import broken_class
 from levada.config import limits
 from levada.config.faults import Collector, Wrong, unknown
 from levada.config.options import Option, options_of
@@ -17,7 +18,6 @@ from levada.config.values import Reader
 from levada.config.words import expected
 from levada.errors import LevadaError, PluginError
 from levada.overdue import LIMIT_S, Overdue, time_limit
-from levada.plugins import broken_class
 from levada.secret import Secret, scrub_known
 
 T = TypeVar("T")

@@ -8,8 +8,8 @@ from typing import Any, get_type_hints
 import attrs
 from attrs import NOTHING, frozen
 
+from levada.asking import broken_class, looked_at
 from levada.config.types import Type, container, is_readable, item, plain
-from levada.plugins import broken_class, looked_at
 from levada.secret import Secret
 
 _FACTORY: type[Any] = type(attrs.Factory(list))  # to type checkers, Factory is a function

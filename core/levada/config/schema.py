@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from levada._json import Json
+from levada.asking import looked_at
 from levada.config import durations
 from levada.config.faults import BARE_KEY
 from levada.config.host_keys import HostKey, Role, host_keys, role_of
@@ -22,7 +23,7 @@ from levada.config.values import INTEGERS
 from levada.config.words import jsonable
 from levada.connector import Connector
 from levada.errors import PluginError
-from levada.plugins import Registry, looked_at
+from levada.plugins import Registry
 from levada.secret import Secret
 from levada.setup import Settings
 

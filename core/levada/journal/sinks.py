@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from levada._json import Json
+from levada.asking import identity_of
 from levada.errors import StateError
 from levada.event import Event
 from levada.journal import dead_letters
 from levada.journal.deliveries import Outstanding, Ranges
 from levada.journal.rows import ranges, stored
-from levada.plugins import identity_of
 from levada.secret import scrub_known
 from levada.setup import SinkSetup
 
