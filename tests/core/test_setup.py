@@ -34,7 +34,7 @@ def test_a_source_that_does_not_say_what_it_is_for_long_is_given_up(
             time.sleep(60)
             return ""
 
-    monkeypatch.setattr("levada.plugins.LIMIT_S", 0.1)
+    monkeypatch.setattr("levada.asking.LIMIT_S", 0.1)
 
     with pytest.raises(PluginError, match=r"took longer than 0\.1 s to return from identity\(\)"):
         SourceSetup.of(Slow())
