@@ -71,8 +71,8 @@ def let_go(path: Path) -> None:
 class Upkeep:
     """Puts SQLite's log into the journal's file as it grows, and leaves word of it each time.
 
-    SQLite would do the former within any commit, and begin its log anew at the next: nobody could
-    say any more what the file should be. A file that says no more than that it was opened has lost
+    The connection must not do so by itself, as `schema.connect` sees to: at its next commit it would
+    begin its log anew, and nobody could say any more what the file should be. A file that says no more than that it was opened has lost
     its log. One that says that it is in use had its log put into it by another program, or has lost
     what was committed since it last grew.
     """
@@ -86,7 +86,6 @@ class Upkeep:
         self._log_pages = log_pages
         self._sums = sums
         self._number: int | None = None  # of the log that was last put into the file
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
         self._put_in()
 
     def is_due(self) -> bool:
@@ -137,11 +136,10 @@ class Upkeep:
     def _note(self, frames: int) -> None:
         """Note what the file is, now that it has all that is in the log.
 
-        Where that cannot be, what was noted before is out of date once the log begins anew. It
-        tells by its number that it is.
+        Where that cannot be, what was noted before must go: it would be wrong once the log has.
         """
         before, self._sums = self._sums, None
-        with suppress(OSError):
+        try:
             log = wal.held(self._path, frames)
             if log and (self._number is None or log.follows(self._number)):
                 self._number = log.number
@@ -150,6 +148,9 @@ class Upkeep:
                 forget(self._path)
             else:
                 _write(self._path, self._number, self._sums)
+        except OSError:  # a full disk has room for this
+            with suppress(OSError):
+                forget(self._path)
 
 
 def lacks_log(connection: sqlite3.Connection) -> bool:

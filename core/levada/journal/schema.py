@@ -37,9 +37,10 @@ _AS_IT_IS = "mode=ro&immutable=1"
 """How to open a journal that nobody has open, without a file beside it."""
 
 # FULL, not NORMAL: what follows a commit (an unlink, an answer to an upstream, a pruned row) cannot
-# be undone, so the commit has to survive a power loss.
+# be undone, so the commit has to survive a power loss. What puts the log into the file is `Upkeep`.
 PRAGMAS = """
 PRAGMA journal_mode = WAL;
+PRAGMA wal_autocheckpoint = 0;
 PRAGMA synchronous = FULL;
 PRAGMA busy_timeout = 5000;
 PRAGMA foreign_keys = ON;

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.doubles import CollectingSink, ScriptedSource, event, settings
+from crash.test_kill_in_migration import BACK_TO_1
 from levada import Batch, Partition, StateError
 from levada.journal import Journal, rest, schema, wal
 from levada.journal.files import log_of
@@ -54,9 +55,9 @@ def refused(path: Path, look: Callable[[], object]) -> None:
     assert path.read_bytes() == before
 
 
-def changed(path: Path, statement: str) -> None:
+def changed(path: Path, statements: str) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute(statement)
+        other.executescript(statements)
 
 
 @pytest.mark.parametrize("flips", [1, 3])
@@ -147,6 +148,13 @@ def contents(path: Path) -> list[str]:
         return [line for line in connection.iterdump() if "'closed'" not in line]
 
 
+async def at_rest(journal: Journal) -> None:
+    """Wait until nothing is written any more: its log may be put into its file after a write."""
+    work = journal._writer._work
+    if work is not None:
+        await work
+
+
 def left(path: Path, copy: Path) -> Path:
     """Leave what a crash would."""
     shutil.rmtree(copy, ignore_errors=True)
@@ -161,6 +169,7 @@ async def test_after_a_crash_it_is_noticed_too_and_nothing_comes_of_it(tmp_path:
     async with Journal(small) as journal:
         await fill(journal)  # more than the log may hold
         await journal.write(lambda connection: connection.execute("UPDATE partition SET memo = 7"))
+        await at_rest(journal)
         crashed = left(path, tmp_path / "copy" / "state")
     whole, right = crashed.read_bytes(), contents(left(crashed, tmp_path / "look" / "state"))
     in_log = wal.held(crashed)
@@ -197,6 +206,7 @@ async def test_what_a_crash_leaves_at_any_time_is_right(tmp_path: Path) -> None:
             if number % 20 == 19:
                 await journal.prune(early=True)
                 await journal.write(lambda it: it.execute("PRAGMA incremental_vacuum").fetchall())
+            await at_rest(journal)
             crashed = left(path, tmp_path / "copy" / "state")
             logs.add(wal.number(crashed))
             sizes.append(crashed.stat().st_size)
@@ -240,6 +250,7 @@ async def test_a_program_that_puts_the_log_in_while_it_is_open_does_no_harm(
             await fill(journal)
             changed(path, "PRAGMA wal_checkpoint(PASSIVE)")
             await journal.write(lambda it: it.execute("UPDATE sink SET moves = moves + 1"))
+            await at_rest(journal)
             assert not rest.change(left(path, tmp_path / "copy" / "state"))
         await journal.write(lambda connection: connection.execute(LONG))
 
@@ -272,6 +283,7 @@ async def test_somebody_who_reads_keeps_it_from_being_noted_only_for_a_while(
             await journal.write(lambda connection: connection.execute(LONG))
         for _ in range(200):
             await journal.write(lambda it: it.execute("UPDATE sink SET moves = moves + 1"))
+        await at_rest(journal)
         crashed = left(path, tmp_path / "copy" / "state")
 
     assert not rest.change(crashed)
@@ -304,6 +316,7 @@ async def test_a_copy_without_its_log_is_noticed(tmp_path: Path, *, long: bool) 
         if long:  # SQLite puts it into the file, and begins another
             await journal.write(lambda connection: connection.execute(LONG))
             await fill(journal)
+        await at_rest(journal)
         shutil.copy(tmp_path / "state" / "state.db", copy)
 
     with pytest.raises(StateError, match=r"damaged \(its log, state\.db-wal, is missing\)"):
@@ -363,13 +376,36 @@ def test_checksums_of_another_time_are_not_believed(
     assert not rest.change(path)
 
 
-async def test_checksums_that_cannot_be_written_do_no_harm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["state.db.sums", "state.db.sums-new"])
+async def test_checksums_that_cannot_be_written_do_no_harm(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async with Journal(settings(tmp_path)) as journal:
-        sums = tmp_path / "state" / "state.db.sums"
-        sums.unlink()
-        sums.mkdir()
+        in_the_way = tmp_path / "state" / name
+        in_the_way.unlink(missing_ok=True)
+        in_the_way.mkdir()
         await fill(journal)
 
-    sums.rmdir()
+    in_the_way.rmdir()
     async with Journal(settings(tmp_path)) as journal:
         assert journal.last_seq == EVENTS
+    assert caplog.text == ""
+
+
+async def test_what_is_brought_up_to_date_is_noted_as_it_then_is(
+    tmp_path: Path, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        state = await journal.source(SourceSetup.of(ScriptedSource()), accept_identity_change=False)
+        for run in range(3):  # more than a log that SQLite would put in by itself
+            batch = Batch([event(number, size=1_000) for number in range(3_000)])
+            await state.keep(Partition(f"run-{run + 2}"), batch)
+    changed(path, BACK_TO_1)
+    rest.forget(path)
+
+    for _ in range(2):
+        async with Journal(settings(tmp_path)) as journal:
+            await at_rest(journal)
+            assert not rest.change(left(path, tmp_path / "copy" / "state"))
+        assert not rest.change(path)
+    assert "was changed" not in caplog.text

@@ -18,7 +18,7 @@ Insert = Callable[[sqlite3.Connection], int]
 async def writer(tmp_path: Path) -> AsyncIterator[Writer]:
     connection = sqlite3.connect(tmp_path / "db", isolation_level=None, check_same_thread=False)
     connection.executescript(
-        "PRAGMA journal_mode = WAL; CREATE TABLE t (n INTEGER UNIQUE);"
+        "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (n INTEGER UNIQUE);"
         "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT);"
     )
     upkeep = Upkeep(connection, tmp_path / "db", log_pages=1_000, sums=None)
