@@ -10,7 +10,6 @@ journal was like when it was last written.
 import asyncio
 import logging
 import os
-import sqlite3
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -58,6 +57,7 @@ class Journal:
         self.uuid: str
         """Unlike that of any other journal."""
         self._bytes: int  # of the events it holds, and of those on their way to it
+        self._is_noted = True
         self._path = settings.state / FILE
         with ExitStack() as stack:
             prepare(settings.state)
@@ -67,14 +67,15 @@ class Journal:
             self._closing = stack.pop_all()
 
     def _open(self, path: Path, stack: ExitStack) -> None:
+        stack.callback(self._note)
         settle(path)
         if not os.path.lexists(path):
             schema.create(path)
         unclean = has_log(path)
         schema.check_is_file(path)
-        sums = rest.sums(path)
+        found = rest.found(path)
         stack.callback(rest.let_go, path)
-        self._reader = schema.look(path, sums)
+        self._reader = schema.look(path, found.sums)
         rest.take_in_hand(path)
         stack.callback(self._reader.close)
         schema.check_whole(self._reader, path, unclean=unclean)
@@ -83,7 +84,7 @@ class Journal:
         stack.callback(self._writing.close)
         pages = bound_log(self._writing, self.settings.max_journal_bytes)
         self.uuid, self._bytes = self._meta(path)
-        self._upkeep = rest.Upkeep(self._writing, path, log_pages=pages, sums=sums)
+        self._upkeep = rest.Upkeep(self._writing, path, log_pages=pages, found=found)
         self._writer = Writer(self._writing, path, self._upkeep)
 
     def _meta(self, path: Path) -> tuple[str, int]:
@@ -105,8 +106,13 @@ class Journal:
         with self._closing:
             await self._writer.close()
             self._reader.close()
-            with suppress(sqlite3.Error):  # it is closed all the same
-                self._upkeep.end()
+            self._is_noted = self._upkeep.end()
+
+    def _note(self) -> None:
+        """Note what it is like now that it is closed, where that was not done before."""
+        if not self._is_noted:
+            with suppress(OSError):  # it is closed all the same
+                rest.note(self._path)
 
     async def source(self, setup: SourceSetup, *, accept_identity_change: bool) -> SourceState:
         """Return what a source's intake remembers, entering the source if it is new."""

@@ -54,6 +54,17 @@ class Change:
         return bool(self.bits or self.more)
 
 
+@frozen
+class Found:
+    """What a journal's file was like before this process opened it."""
+
+    sums: Sums | None
+    """None: it was too large to look at."""
+
+    log: int | None
+    """The number of the log it had; None: it had none."""
+
+
 _in_hand: set[str] = set()
 """The journals that this process has open to write to them."""
 
@@ -78,14 +89,13 @@ class Upkeep:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, path: Path, *, log_pages: int, sums: Sums | None
+        self, connection: sqlite3.Connection, path: Path, *, log_pages: int, found: Found
     ) -> None:
-        """Begin with the *sums* of the file as it is; None: they are not known, or too many."""
         self._connection = connection
         self._path = path
         self._log_pages = log_pages
-        self._sums = sums
-        self._number: int | None = None  # of the log that was last put into the file
+        self._sums = found.sums
+        self._numbers = None if found.log is None else [found.log]
         self._put_in()
 
     def is_due(self) -> bool:
@@ -97,18 +107,25 @@ class Upkeep:
         with suppress(sqlite3.Error):  # a full disk
             self._put_in()
 
-    def end(self) -> None:
+    def end(self) -> bool:
         """Have the journal say that it is closed, as the last thing before it is.
 
-        A full disk and somebody who is reading can prevent it; then less is known the next time.
+        Return whether it is noted what it is then. A full disk and somebody who is reading can
+        prevent that; less is known the next time.
         """
-        self._connection.execute("PRAGMA busy_timeout = 0")
-        try:
-            self._connection.execute(_SAY, (_CLOSED,))
-        except sqlite3.Error:
-            self._checkpoint()  # makes room in the log
-            self._connection.execute(_SAY, (_CLOSED,))
-        self._checkpoint()
+        with suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA busy_timeout = 0")
+            try:
+                self._connection.execute(_SAY, (_CLOSED,))
+            except sqlite3.Error:
+                self._checkpoint()  # makes room in the log
+                self._connection.execute(_SAY, (_CLOSED,))
+            _, is_all = self._checkpoint()
+            if is_all and self._sums is not None:
+                return True
+        with suppress(OSError):  # what is put in now is put in by others
+            forget(self._path)
+        return False
 
     def _put_in(self) -> None:
         self._connection.execute(_SAY, (_OPENED,))
@@ -120,7 +137,7 @@ class Upkeep:
             raise
         if not is_all:  # somebody is reading what it was before
             self._next = pages + self._log_pages // 10
-        elif self._number == wal.number(self._path):  # somebody is reading in the log
+        elif wal.has_frame(self._path, pages):  # not begun anew: somebody is reading in it
             self._next = pages + self._log_pages
         else:
             self._next = self._log_pages
@@ -141,16 +158,20 @@ class Upkeep:
         before, self._sums = self._sums, None
         try:
             log = wal.held(self._path, frames)
-            if log and (self._number is None or log.follows(self._number)):
-                self._number = log.number
+            if log and self._is_ours(log):
                 self._sums = _brought_up(before, self._path, log)
-            if self._number is None or self._sums is None:  # too large, or another program was here
-                forget(self._path)
-            else:
-                _write(self._path, self._number, self._sums)
-        except OSError:  # a full disk has room for this
-            with suppress(OSError):
-                forget(self._path)
+                self._numbers = [log.number, wal.next_number(log.number)]
+                if self._sums is not None:
+                    _write(self._path, log.number, self._sums)
+                    return
+        except OSError:
+            pass
+        with suppress(OSError):  # a full disk has room for this
+            forget(self._path)
+
+    def _is_ours(self, log: wal.Held) -> bool:
+        """Whether no other program has put a log into the file that we have not seen."""
+        return log.is_first if self._numbers is None else log.number in self._numbers
 
 
 def lacks_log(connection: sqlite3.Connection) -> bool:
@@ -161,6 +182,12 @@ def lacks_log(connection: sqlite3.Connection) -> bool:
 def may_lack_log(connection: sqlite3.Connection) -> bool:
     """Whether a journal without a log was not closed by a process that said so."""
     return (_IN_USE,) in connection.execute(_SAID)
+
+
+def found(path: Path) -> Found:
+    """Look at a journal before anything of this process opens it; see `take_in_hand`."""
+    log = wal.held(path)
+    return Found(sums(path), log.number if log else None)
 
 
 def sums(path: Path) -> Sums | None:
@@ -179,7 +206,7 @@ def sums(path: Path) -> Sums | None:
 
 
 def note(path: Path) -> None:
-    """Leave the checksums of a journal that is closed, and that is right as it is.
+    """Leave the checksums of a journal that is closed, and right as it is.
 
     Raises:
         OSError: they cannot be written.

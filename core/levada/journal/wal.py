@@ -60,7 +60,7 @@ class Held:
 
     def follows(self, number: int) -> bool:
         """Whether it is the log of that number, or the next one."""
-        return self.is_first or self.number - number & _WORD in {0, 1}
+        return self.is_first or self.number in {number, next_number(number)}
 
 
 def held(path: Path, frames: int | None = None) -> Held | None:
@@ -104,13 +104,9 @@ def has_frame(path: Path, at: int) -> bool:
     return len(salts) > 0 and salts == header[_HEADER_SALTS]
 
 
-def number(path: Path) -> int:
-    """Return which log the journal at *path* has, as `Held.number` does; 0: it has none."""
-    try:
-        with log_of(path).open("rb", buffering=0) as file:
-            return _number(file.read(_HEADER.size))
-    except OSError:
-        return 0
+def next_number(number: int) -> int:
+    """Return the number of the log that comes after that one."""
+    return number + 1 & _WORD
 
 
 def _number(header: bytes) -> int:

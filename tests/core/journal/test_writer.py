@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from levada import StateError
-from levada.journal.rest import Upkeep
+from levada.journal.rest import Found, Upkeep
 from levada.journal.writer import Writer
 
 Insert = Callable[[sqlite3.Connection], int]
@@ -21,7 +21,7 @@ async def writer(tmp_path: Path) -> AsyncIterator[Writer]:
         "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (n INTEGER UNIQUE);"
         "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT);"
     )
-    upkeep = Upkeep(connection, tmp_path / "db", log_pages=1_000, sums=None)
+    upkeep = Upkeep(connection, tmp_path / "db", log_pages=1_000, found=Found(None, None))
     writer = Writer(connection, tmp_path / "db", upkeep)
     yield writer
     await writer.close()
