@@ -23,6 +23,7 @@ HOSTILE: dict[str, Callable[[], Fault]] = {
     "a bomb": lambda: Fault.bomb(size=512 * MIB),
     "a bomb in a bomb": lambda: Fault.bomb(layers=2, size=512 * MIB),
     "a body without end": Fault.endless,
+    "a body of single bytes": lambda: Fault.endless(chunk=1),
     "headers": lambda: Fault.header_flood(100, length=MIB),
 }
 
@@ -39,7 +40,7 @@ def measured(up: Upstream, tmp_path: Path) -> Callable[[], int]:
     site.mkdir()
     (site / "sitecustomize.py").write_text(MEASURED)
     # and max_response_bytes as it is: 32 MiB
-    up.settings = '\ngive_up_after = "300ms"\nconcurrency = 1\n'
+    up.settings = '\ngive_up_after = "300ms"\nrequest_timeout = "5s"\nconcurrency = 1\n'
 
     def run() -> int:
         done = up.run(PYTHONPATH=str(site))

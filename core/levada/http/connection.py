@@ -30,6 +30,9 @@ MOST_INTERIM = 20
 AT_ONCE = 64
 """Parts of an answer to take before others get their turn: a chunk may be a single byte."""
 
+MOST_WAITING = 256 * 1024
+"""Bytes to have read from the socket that were not asked for yet; with more, no more is read."""
+
 
 class Closed(Exception):  # noqa: N818  # never leaves levada.http
     """The other side closed the connection before its answer was complete."""
@@ -161,6 +164,7 @@ class _Socket(asyncio.Protocol):
         self.is_over: bool = False
         self._error: Exception | None = None
         self._received: deque[bytes] = deque()
+        self._waiting = 0  # bytes of what was received
         self._news = asyncio.Event()
 
     @property
@@ -175,6 +179,9 @@ class _Socket(asyncio.Protocol):
             self.abort()  # nobody asked: it must neither pile up nor pass for an answer
             return
         self._received.append(data)
+        self._waiting += len(data)
+        if self._waiting > MOST_WAITING:
+            self._transport.pause_reading()
         self._news.set()
 
     def eof_received(self) -> None:
@@ -196,7 +203,11 @@ class _Socket(asyncio.Protocol):
             self._news.clear()
             await self._news.wait()
         if self._received:
-            return self._received.popleft()
+            data = self._received.popleft()
+            self._waiting -= len(data)
+            if self._waiting <= MOST_WAITING:
+                self._transport.resume_reading()
+            return data
         if self._error:
             raise self._error
         return b""

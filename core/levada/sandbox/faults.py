@@ -32,7 +32,7 @@ class Fault:
     the client closes it, it is reset, or it is closed. With `is_midway` that is after the status
     line, the headers and half of the body, of an answer that the server did make; else without a
     single byte, and the server never sees the request. `flow` is an answer without an end: its
-    next piece, and how many seconds to wait before each.
+    next piece as it goes on the wire, and how many seconds to wait before each.
     """
 
     answer: Response | None = None
@@ -100,14 +100,15 @@ class Fault:
         return cls.rewrite(lambda body: body[: len(body) // 2])
 
     @classmethod
-    def endless(cls) -> "Fault":
-        """Send white space as fast as the client takes it, for ever."""
-        return cls(flow=(b" " * 65_536, 0.0))
+    def endless(cls, *, chunk: int = 65_536) -> "Fault":
+        """Send white space as fast as the client takes it, for ever, in chunks of so many bytes."""
+        framed = _framed(b" " * chunk)
+        return cls(flow=(framed * max(1, 65_536 // len(framed)), 0.0))
 
     @classmethod
     def drip(cls, *, every_s: float = 0.05) -> "Fault":
         """Send a byte of white space now and then, for ever."""
-        return cls(flow=(b" ", every_s))
+        return cls(flow=(_framed(b" "), every_s))
 
     @classmethod
     def hang(cls, *, is_midway: bool = False) -> "Fault":
@@ -173,10 +174,14 @@ async def _flow(connection: Connection, piece: bytes, every_s: float) -> None:
         await asyncio.wait([pouring])
 
 
+def _framed(chunk: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(chunk), chunk)
+
+
 async def _pour(connection: Connection, piece: bytes, every_s: float) -> None:
     writer = connection._writer  # noqa: SLF001  # goes below the protocol, which wants an end
     writer.write(_HEAD)
     while True:
         await asyncio.sleep(every_s)
-        writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        writer.write(piece)
         await writer.drain()
