@@ -188,9 +188,10 @@ def test_a_journal_that_is_taken_away_during_a_run_ends_it(desk: Desk) -> None:
 
 
 def crash(desk: Desk) -> None:
-    """Kill a run once its journal says that it is open."""
+    """Kill a run once its journal says that it is open, and that its log says more."""
     process = desk.start("run", "p.toml", "--follow")
-    until(lambda: b"closed2" in (state(desk) / "state.db").read_bytes())
+    log = state(desk) / "state.db-wal"
+    until(lambda: log.exists() and b"closed-" in log.read_bytes())
     process.kill()
     process.wait()
 

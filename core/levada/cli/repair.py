@@ -43,6 +43,10 @@ def _lines(found: "Repair", file: Path) -> list[str]:
         lines.append(f"turned back what had changed since it was written: {bits}")
     if found.structure:
         lines.append(f"its file was damaged ({found.structure}); what could be read was kept")
+    if found.unexplained:
+        lines.append(
+            "!!  what has changed may look right and be wrong: an event may be missing, or twice"
+        )
     if found.forgets_positions:
         lines.append("!!  what was read may be read and delivered once more")
     if found.forgets_receipts:

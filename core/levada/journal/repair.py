@@ -45,6 +45,9 @@ class Repair:
     lost: dict[str, int] = field(factory=dict)
     """Rows that could not be read, where a table was cut short: at least so many, by table."""
 
+    unexplained: int = 0
+    """Blocks of which more than a bit has changed, and that were left as they are."""
+
     damaged: int = 0
     """Events whose checksum does not fit. For sinks that had yet to get them: dead letters."""
 
@@ -135,15 +138,15 @@ def _turn_back_file(path: Path, found: Repair) -> None:
     change = rest.change(path)
     if not change:
         return
-    if change.more and _is_right(path):
-        rest.forget(path)
-        return
     found.copy = found.copy or _copy(path)
-    found.turned += len(change.bits)
-    if change.more:
-        found.structure = f"{change.more} of its blocks have changed since they were written"
-    rest.turn_back(path, change)
-    if change.more:
+    if change.is_damage or not _is_right(path):
+        found.turned += len(change.bits)
+        rest.turn_back(path, change)
+        found.unexplained = change.more
+    else:
+        found.unexplained = change.more + len(change.bits)
+    if found.unexplained:
+        found.structure = str(change)
         rest.forget(path)
 
 
@@ -157,7 +160,7 @@ def _is_right(path: Path) -> bool:
 
 def _check(path: Path) -> None:
     """Look whether the file is whole as SQLite sees it."""
-    with told(path, "repaired"), closing(schema.connect_to_read(path)) as connection:
+    with told(path, "repaired"), closing(schema.connect_to_read(path, as_it_is=True)) as connection:
         ((found,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
     if found != "ok":
         raise DamagedError(path, str(found))
@@ -165,7 +168,7 @@ def _check(path: Path) -> None:
 
 def _is_odd(path: Path) -> bool:
     """Whether something is wrong in a journal that SQLite can read."""
-    with told(path, "repaired"), closing(schema.connect_to_read(path)) as connection:
+    with told(path, "repaired"), closing(schema.connect_to_read(path, as_it_is=True)) as connection:
         connection.text_factory = readable
         return any(values.broken_events(connection)) or bool(values.broken(connection))
 
@@ -191,7 +194,7 @@ def _mend_all(path: Path, found: Repair) -> None:
 def _log_is_missing(path: Path) -> bool:
     if wal.is_there(path):
         return False
-    with told(path, "repaired"), closing(schema.connect_to_read(path)) as connection:
+    with told(path, "repaired"), closing(schema.connect_to_read(path, as_it_is=True)) as connection:
         return rest.lacks_log(connection) or rest.may_lack_log(connection)
 
 

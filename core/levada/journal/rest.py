@@ -50,8 +50,23 @@ class Change:
     more: int = 0
     """Blocks of which more has changed, or that are gone: also another program may have done it."""
 
+    is_beside_log: bool = False
+    """Whether the log is there through which any program would have done it."""
+
     def __bool__(self) -> bool:
         return bool(self.bits or self.more)
+
+    def __str__(self) -> str:
+        if self.more:
+            return (
+                f"{self.more + len(self.bits)} of its blocks have changed since they were written"
+            )
+        return f"bits of it have changed since they were written: {len(self.bits)}"
+
+    @property
+    def is_damage(self) -> bool:
+        """Whether no program can have done it, but for a fault of its disk."""
+        return bool(self) and (self.is_beside_log or not self.more)
 
 
 @frozen
@@ -83,9 +98,10 @@ class Upkeep:
     """Puts SQLite's log into the journal's file as it grows, and leaves word of it each time.
 
     The connection must not do so by itself, as `schema.connect` sees to: at its next commit it would
-    begin its log anew, and nobody could say any more what the file should be. A file that says no more than that it was opened has lost
-    its log. One that says that it is in use had its log put into it by another program, or has lost
-    what was committed since it last grew.
+    begin its log anew, and nobody could say any more what the file should be.
+
+    A file that says no more than that it was opened has lost its log. One that says that it is in
+    use had its log put into it by another program, or has lost what was committed since it last grew.
     """
 
     def __init__(
@@ -250,7 +266,7 @@ def change(path: Path, now: Sums | None = None) -> Change:
             bits[block] = _bits()[before ^ after]
         else:
             more += 1
-    return Change(bits, more)
+    return Change(bits, more, is_beside_log=log is not None and not log.is_first)
 
 
 def turn_back(path: Path, change: Change) -> None:

@@ -108,14 +108,16 @@ def look(path: Path, sums: rest.Sums | None = None) -> sqlite3.Connection:
                 path,
             )
         if change:
-            _check_all(connection, path, values_too=version == VERSION)
+            _check_all(connection, path, change, values_too=version == VERSION)
             rest.forget(path)
         stack.pop_all()
     return connection
 
 
-def connect_to_read(path: Path) -> sqlite3.Connection:
+def connect_to_read(path: Path, *, as_it_is: bool = False) -> sqlite3.Connection:
     """Open a journal to read it, also while another process writes to it.
+
+    With *as_it_is*, whether it has changed since it was written does not matter.
 
     Raises:
         DamagedError: SQLite cannot read it, its tables are not a journal's, or bits have changed
@@ -124,12 +126,14 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     """
     check_is_file(path)
     with told(path, "opened"), ExitStack() as stack:
-        _change(path)
+        change = None if as_it_is else _change(path)
         connection = stack.enter_context(closing(_open_to_read(path)))
         if _check(connection, path) < VERSION:
             raise StateError(
                 f"{path} was written by an older Levada; `levada run` brings it up to date"
             )
+        if change:
+            _check_put_in(connection, path, change)
         _check_tables(connection, path)
         stack.pop_all()
     return connection
@@ -138,10 +142,15 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 def _change(path: Path, sums: rest.Sums | None = None) -> rest.Change:
     """Return what has changed since the journal was written; refuse what is nothing but damage."""
     change = rest.change(path, sums)
-    if change.bits and not change.more:
-        what = f"bits of it have changed since they were written: {len(change.bits)}"
-        raise DamagedError(path, what)
+    if change.is_damage:
+        raise DamagedError(path, str(change))
     return change
+
+
+def _check_put_in(connection: sqlite3.Connection, path: Path, change: rest.Change) -> None:
+    """Refuse a change that was not made by putting a crashed run's log into the file."""
+    if not rest.may_lack_log(connection):
+        raise DamagedError(path, str(change))
 
 
 def check_is_file(path: Path) -> None:
@@ -218,8 +227,11 @@ def check_whole(connection: sqlite3.Connection, path: Path, *, unclean: bool) ->
         raise DamagedError(path, str(found))
 
 
-def _check_all(connection: sqlite3.Connection, path: Path, *, values_too: bool) -> None:
+def _check_all(
+    connection: sqlite3.Connection, path: Path, change: rest.Change, *, values_too: bool
+) -> None:
     """Check all that can be checked of a journal that another program has changed, or damage."""
+    _check_put_in(connection, path, change)
     ((found,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
     if found != "ok":
         raise DamagedError(path, str(found))

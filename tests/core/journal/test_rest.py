@@ -13,6 +13,7 @@ import pytest
 from core.doubles import CollectingSink, ScriptedSource, event, settings
 from crash.test_kill_in_migration import BACK_TO_1
 from levada import Batch, Partition, StateError
+from levada.host import Finding
 from levada.journal import Journal, rest, schema, wal
 from levada.journal.files import log_of
 from levada.journal.repair import repair
@@ -121,13 +122,20 @@ def test_without_checksums_that_can_be_trusted_nothing_is_known(path: Path, miss
     assert not rest.change(path)
 
 
-async def test_what_another_program_did_with_sqlite_is_checked(
-    tmp_path: Path, path: Path, caplog: pytest.LogCaptureFixture
+async def test_what_another_program_did_with_sqlite_is_refused_until_it_is_looked_at(
+    tmp_path: Path, path: Path
 ) -> None:
     changed(path, "UPDATE partition SET memo = '[7, 8]'")
+    refused(path, lambda: Journal(settings(tmp_path)))
+    refused(path, lambda: status(path.parent, max_bytes=1))
+
+    found = repair(path.parent)
+
+    assert (found.unexplained, found.turned, found.damaged, found.reset) == (1, 0, 0, {})
+    assert found.copy
+    assert found.structure == "1 of its blocks have changed since they were written"
     async with Journal(settings(tmp_path)) as journal:
-        assert journal.last_seq == EVENTS
-    assert "was changed since Levada wrote it" in caplog.text
+        assert journal.read("SELECT memo FROM partition") == [("[7, 8]",)]
 
     changed(path, "UPDATE event SET raw = zeroblob(20) WHERE seq = 5")
     refused(path, lambda: Journal(settings(tmp_path)))
@@ -140,6 +148,43 @@ async def test_what_another_program_did_with_sqlite_is_checked(
     changed(path, "PRAGMA user_version = 99")
     with pytest.raises(StateError, match="written by a newer Levada"):
         Journal(settings(tmp_path))
+
+
+@pytest.mark.parametrize("closed", [False, True])
+async def test_a_byte_that_looks_right_is_noticed(tmp_path: Path, *, closed: bool) -> None:
+    path = tmp_path / "state" / "state.db"
+    async with Journal(settings(tmp_path, max_journal_bytes=1024 * 1024)) as journal:
+        await journal.note([(Finding("it", "seen", "[7, 8]"), 1)])
+        await fill(journal)
+        await at_rest(journal)
+        path = path if closed else left(path, tmp_path / "copy" / "state")
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"[7, 8]", b"[5, 9]"))
+    assert path.read_bytes() != whole
+    refused(path, lambda: Journal(settings(path.parent.parent)))
+    refused(path, lambda: status(path.parent, max_bytes=1))
+
+    found = repair(path.parent)
+
+    assert found.unexplained
+    assert not found.turned
+    async with Journal(settings(path.parent.parent)) as journal:
+        assert journal.last_seq == EVENTS
+
+
+async def test_what_a_program_made_of_a_crashed_journal_is_checked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        await fill(journal)
+        crashed = left(tmp_path / "state" / "state.db", tmp_path / "copy" / "state")
+
+    changed(crashed, "SELECT * FROM meta")  # puts the log in, as the last to close it
+
+    async with Journal(settings(tmp_path / "copy")) as journal:
+        assert journal.last_seq == EVENTS
+    assert "was not closed by Levada and has no log" in caplog.text
+    assert "was changed since Levada wrote it; what can be checked of it is right" in caplog.text
 
 
 def contents(path: Path) -> list[str]:

@@ -109,8 +109,9 @@ def fills_the_disk(connection: sqlite3.Connection) -> int:
 
 
 async def test_what_sqlite_cannot_do_fails_the_whole_group(
-    writer: Writer, stored: Callable[[], list[int]]
+    writer: Writer, stored: Callable[[], list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("levada.journal.writer.GROUP_S", 60)
     group = [writer.submit(insert(1)), writer.submit(fills_the_disk)]
 
     outcomes = await asyncio.gather(*group, return_exceptions=True)
