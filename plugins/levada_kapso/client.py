@@ -97,7 +97,7 @@ class KapsoClient:
             self._check(response, resumed=walk.is_resumed, of_one=of_one)
             page = decode_page(response, Page, secret=self._api_key)
             yield page
-            walk.go_on(page, response.place)
+            walk.go_on(page, response.place, asked)
 
     def _check(
         self, response: HttpResponse, *, resumed: bool = False, of_one: bool = False
@@ -107,6 +107,8 @@ class KapsoClient:
         said = error_text(response.body, secret=self._api_key)
         is_gone = of_one and response.status == HTTPStatus.GONE
         if is_gone or response.status == HTTPStatus.NOT_FOUND:
+            if resumed and not of_one:
+                raise Retry(f"{response.status} from {response.place} in the middle of it: {said}")
             raise Gone(f"{response.status} from {response.place}: {said}")
         if response.status == HTTPStatus.BAD_REQUEST and resumed:
             raise Retry(f"400 from {response.place} to its own cursor: {said}; starting again")

@@ -85,10 +85,17 @@ class Detail(msgspec.Struct):
         return msgspec.json.decode(self.data, type=DetailedRow).events
 
 
+class Cursors(msgspec.Struct):
+    """The cursors of a page's two ends; that of the last page has a next one as well."""
+
+    after: str | int | None = None
+
+
 class Paging(msgspec.Struct):
     """Where the list goes on: an opaque cursor or, as in Kapso's Meta proxy, a URL."""
 
-    next: str | int | None = None
+    next: str | int | msgspec.UnsetType | None = msgspec.UNSET
+    cursors: Cursors | None = None
 
 
 class Meta(msgspec.Struct):
@@ -112,11 +119,25 @@ class Page(msgspec.Struct):
         The list ends where `next` is null: not at a short or empty page, and `cursors.after` is
         set on the last page as well.
         """
-        if self.paging is not None and self.paging.next is not None:
+        if self.paging is not None and not isinstance(self.paging.next, msgspec.UnsetType | None):
             return {"after": _cursor(str(self.paging.next))}
         if self.paging is None and self.meta is not None and self.meta.page < self.meta.total_pages:
             return {"page": self.meta.page + 1, "per_page": self.meta.per_page}
         return None
+
+    @property
+    def tells_its_end(self) -> bool:
+        """Whether it says what follows, be it nothing."""
+        if self.paging is None:
+            return self.meta is not None
+        return self.paging.next is not msgspec.UNSET or self.paging.cursors is not None
+
+    def query_beyond(self) -> dict[str, Any] | None:
+        """Return the parameters for what may follow a full page that has no `next`, not even null."""
+        paging = self.paging
+        if paging is None or paging.next is not msgspec.UNSET or paging.cursors is None:
+            return None
+        return None if paging.cursors.after is None else {"after": str(paging.cursors.after)}
 
 
 class LogEvent(msgspec.Struct):

@@ -64,13 +64,17 @@ class Walk:
         self.query, self._widens = self._exact, False
         return was_ours
 
-    def go_on(self, page: Page, place: str) -> None:
-        """Find out what follows *page*, which was the answer to *place*.
+    def go_on(self, page: Page, place: str, asked: Query) -> None:
+        """Find out what follows *page*, which was the answer to *place*, asked with *asked*.
 
         Raises:
-            Retry: nothing new does, again and again.
+            Retry: nothing new does, again and again, or it is full and does not say.
         """
         self._exact = page.next_query()
+        if self._exact is None and len(page.data) >= asked.get("limit", len(page.data) + 1):
+            if not page.tells_its_end:
+                raise Retry(f"{place} does not say what follows a full page")
+            self._exact = page.query_beyond()
         if self._exact is None:
             self.query = None
             return

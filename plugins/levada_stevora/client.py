@@ -4,6 +4,7 @@ What is said here about Stevora is from its documentation site (API reference: w
 events, authentication). Lists are paged by number; `meta.total` counts all their rows.
 """
 
+from collections import Counter
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
@@ -36,6 +37,9 @@ NOT_THIS_ONE: Final = {
     HTTPStatus.REQUEST_URI_TOO_LONG,
     HTTPStatus.UNPROCESSABLE_ENTITY,
 }
+
+BELIEVED: Final = 3
+"""So often a page that shows nothing is asked for again, where the total counts more."""
 
 SMALLER: Final = 8
 """So many times fewer events are asked for where a page was too large."""
@@ -110,6 +114,9 @@ class StevoraClient:
     _sizes: dict[tuple[str, int], PageSize] = field(init=False, factory=dict)
     """By the kind of list and the number of rows that are asked for."""
 
+    _empty: Counter[int] = field(init=False, factory=Counter)
+    """How often pages of runs, by number, have shown nothing where something should be."""
+
     _large: dict[str, int] = field(init=False, factory=dict)
     """How many events are asked for of runs where a page of as many as usual was too large."""
 
@@ -149,6 +156,14 @@ class StevoraClient:
         """Fetch a page of the runs, in an order that Stevora does not tell."""
         narrowed = {"status": status, "definitionId": definition}
         return await self._page("/v1/workflow-runs", page, "runs", self._asked, **narrowed)
+
+    def is_believed(self, page: Rows) -> bool:
+        """Note that a page of runs has shown nothing, though more are counted; believe it in the end.
+
+        A vendor may count what it does not show. One that fails for a moment shows it again.
+        """
+        self._empty[page.number] += 1
+        return self._empty[page.number] > BELIEVED
 
     async def run(self, run_id: str) -> RunRow | None:
         """Fetch a run by itself; None where there is no such run, or no such route."""

@@ -21,6 +21,7 @@ from levada_stevora import runs
 from levada_stevora.client import RunRow, StevoraClient, run_path
 from levada_stevora.known import Survey
 from levada_stevora.listing import Fetch, Listing, Memory
+from levada_stevora.pages import Rows
 from levada_stevora.runs import ACTIVE, FAILED, status_of
 
 ALL: Final = ""
@@ -51,7 +52,10 @@ class Discovery:
         self._lists: dict[str, Listing] = {}
         self._added = self._added_definitions()
         self._memory = Memory(
-            is_tracked=self._is_tracked, settled=survey.settled, report=self._report_unreadable
+            is_tracked=self._is_tracked,
+            settled=survey.settled,
+            report=self._report_unreadable,
+            is_believed=self._is_believed,
         )
 
     async def partitions(self) -> AsyncIterator[Partition | Checkpoint]:
@@ -193,6 +197,12 @@ class Discovery:
             return set()
         self._survey.lists.clear()
         return set(self._scope.definitions) - set(before) if before else set()
+
+    def _is_believed(self, page: Rows) -> bool:
+        is_believed = self._client.is_believed(page)
+        if is_believed:
+            self._ctx.report("list.incomplete", page=page.number, total=page.total)
+        return is_believed
 
     def _report_unreadable(self, reason: str) -> None:
         self._ctx.report("run.unreadable", reason=reason)

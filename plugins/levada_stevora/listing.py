@@ -20,7 +20,7 @@ from typing import Final, TypeAlias
 
 from attrs import frozen
 
-from levada import Gone, Rejected
+from levada import Gone, Rejected, Retry
 from levada.page import decode_items, parse_time
 from levada_stevora.client import RunRow
 from levada_stevora.known import Known
@@ -46,6 +46,9 @@ class Memory:
 
     report: Callable[[str], None]
     """Tells of a row that cannot be read, and why."""
+
+    is_believed: Callable[[Rows], bool]
+    """Whether a page shows nothing for so long now that it has to be taken as it is."""
 
 
 @frozen
@@ -86,7 +89,8 @@ class Listing:
         self._edges: dict[Order | None, tuple[int, Sequence[RunRow]]] = {}
         self._seen = set[str]()
         self._unreadable = self._fresh = 0
-        self._has_shrunk = self._is_short_cut = False
+        self._missing: Rows | None = None  # a page that shows nothing, though the total counts it
+        self._has_shrunk = self._is_short_cut = self._is_doubtful = False
 
     async def news(self, page_size: int) -> AsyncIterator[Sequence[RunRow]]:
         """Yield the runs on as many pages as it takes; *page_size* is what to expect of one."""
@@ -99,6 +103,8 @@ class Listing:
             way = self._whole()
         async for rows in way:
             yield rows
+        if self._missing is not None:
+            self._doubt(self._missing)
 
     async def all(self) -> AsyncIterator[Sequence[RunRow]]:
         """Yield the runs on all pages."""
@@ -203,11 +209,29 @@ class Listing:
     async def _page(self, number: int) -> Rows:
         """Fetch a page. Stevora does not say what follows the last: a 404 may mean that."""
         try:
-            return await self._fetch(number)
+            page = await self._fetch(number)
         except Gone:
             if number == 1:
                 raise
-            return Rows([], self._total, number, self._size)
+            page = Rows([], self._total, number, self._size)
+        if page.is_missing:
+            self._missing = page
+        return page
+
+    def _doubt(self, page: Rows) -> None:
+        """Doubt a page that shows nothing, if the total counts runs that nobody has seen.
+
+        Raises:
+            Retry: it counts more than a page of them, so it is surely the page that is wrong.
+        """
+        accounted = max(len(self._seen) + self._unreadable, self._before.count + self._fresh)
+        lacking = (page.total or 0) - accounted - self._before.missing
+        if lacking <= 0:
+            return
+        is_believed = self._memory.is_believed(page)
+        if lacking >= page.size and not is_believed:
+            raise Retry(f"page {page.number} shows no runs, though there are {page.total}")
+        self._is_doubtful = lacking >= page.size or not is_believed
 
     def _note(self, page: Rows, rows: Sequence[RunRow]) -> None:
         self._numbers.add(page.number)
@@ -265,6 +289,8 @@ class Listing:
         """What to remember."""
         count, low = self._count, None
         missing = max((self._least or 0) - count, 0 if self._is_complete else self._before.missing)
+        if self._is_doubtful:  # to be searched again
+            missing = self._before.missing
         if not self._is_complete and self._total is not None and self._total < count:
             low = self._total
             if self._before.low is not None:

@@ -22,6 +22,11 @@ class Rows:
         return (self.number - 1) * self.size
 
     @property
+    def is_missing(self) -> bool:
+        """Whether there is nothing, where by the total there should be."""
+        return not self.rows and (self.total or 0) > self.offset
+
+    @property
     def is_last(self) -> bool:
         """Whether nothing follows; a short page alone does not say so.
 

@@ -149,3 +149,93 @@ def test_pages_that_repeat_are_asked_for_a_few_times(
 def _each(up: Upstream) -> list[str]:
     runs = up.server.world.runs  # type: ignore[union-attr]  # it is Stevora's
     return [word for key in runs for word in ("--execution", f"stevora={key}")]
+
+
+def _shows_nothing(number: str, times: int) -> Callable[[RecordedRequest], Fault | None]:
+    """Show no runs on a page, so many times; what is counted stays."""
+    left = [times]
+
+    def fault(request: RecordedRequest) -> Fault | None:
+        if asks_for(request) != "lists" or request.query["page"] != number or not left[0]:
+            return None
+        left[0] -= 1
+        return Fault.rewrite(lambda body: json.dumps({**json.loads(body), "data": []}).encode())
+
+    return fault
+
+
+@pytest.mark.parametrize("number", ["1", "2"])
+@pytest.mark.parametrize("times", [2, 99])
+def test_a_page_of_runs_that_shows_nothing_for_a_while_hides_none(
+    stevora: Upstream, number: str, times: int
+) -> None:
+    stevora.options = "page_size = 1\n"
+    stevora.settings = stevora.settings.replace("300ms", "20s")
+    stevora.server.faults = _shows_nothing(number, times)
+    done = stevora.run()
+
+    if times > 2:
+        assert done.code == (0 if number == "2" else 75), done.err
+        assert len(stevora.delivered) < len(stevora.expected)
+        stevora.heal()
+        done = stevora.run()
+    assert done.code == 0, done.err
+    assert stevora.delivered == stevora.expected
+
+
+@pytest.mark.parametrize("where", ["lists", "events"])
+@pytest.mark.parametrize("paging", [{}, None, {"cursors": None}])
+def test_a_full_page_that_does_not_say_what_follows_is_not_taken_for_the_last(
+    kapso: Upstream, where: Where, paging: object
+) -> None:
+    kapso.options = "page_size = 2\n"
+
+    def fault(request: RecordedRequest) -> Fault | None:
+        if asks_for(request) != where or request.segments[-1] == "workflows":
+            return None
+        if request.segments[-2] == "workflow_executions":
+            return Fault.status(404)
+        return Fault.rewrite(
+            lambda body: json.dumps({**json.loads(body), "paging": paging}).encode()
+        )
+
+    kapso.server.faults = fault
+    failed = kapso.run()
+    kapso.heal()
+    healed = kapso.run()
+
+    assert failed.code == 75, failed.err
+    assert "does not say what follows a full page" in failed.err
+    assert healed.code == 0, healed.err
+    assert kapso.delivered == kapso.expected
+
+
+def test_a_full_page_without_a_next_is_followed_by_its_own_cursor(kapso: Upstream) -> None:
+    kapso.options = "page_size = 2\n"
+
+    def without_next(body: bytes) -> bytes:
+        page = json.loads(body)
+        if "next" in page.get("paging", {}) and page["paging"]["next"] is not None:
+            del page["paging"]["next"]
+        return json.dumps(page).encode()
+
+    kapso.server.faults = lambda _: Fault.rewrite(without_next)
+
+    done = kapso.run()
+
+    assert done.code == 0, done.err
+    assert kapso.delivered == kapso.expected
+
+
+def test_a_list_that_is_not_there_in_the_middle_is_read_again(kapso: Upstream) -> None:
+    kapso.options = "page_size = 1\n"
+    kapso.server.faults = lambda request: (
+        Fault.status(404) if asks_for(request) == "lists" and "after" in request.query else None
+    )
+    failed = kapso.run()
+    kapso.heal()
+    healed = kapso.run()
+
+    assert failed.code == 75, failed.err
+    assert healed.code == 0, healed.err
+    assert kapso.delivered == kapso.expected

@@ -162,9 +162,10 @@ class Upkeep:
         """Put the log into the file; return how many pages it has, and whether all of them are there."""
         checkpoint = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         ((_, pages, done),) = checkpoint.fetchall()
-        if pages == done:
+        is_all = pages == done >= 0  # -1: another program is at it
+        if is_all:
             self._note(pages)
-        return pages, pages == done
+        return max(pages, 0), is_all
 
     def _note(self, frames: int) -> None:
         """Note what the file is, now that it has all that is in the log.
@@ -312,6 +313,8 @@ def _noted(path: Path) -> tuple[object, int, Sums | None]:
 
     None: there are none to trust.
     """
+    if not sums_of(path).is_file():  # a pipe, say, would not let go of us
+        return None, 0, None
     try:
         with sums_of(path).open("rb") as file:
             found, content = os.fstat(file.fileno()), file.read()

@@ -1,5 +1,6 @@
 """What a journal notices that was changed, cut or robbed of its log while nobody was writing to it."""
 
+import os
 import random
 import shutil
 import sqlite3
@@ -108,11 +109,13 @@ def test_a_file_that_was_cut_is_noticed(tmp_path: Path, path: Path, kept: float)
     assert repair(path.parent).structure
 
 
-@pytest.mark.parametrize("missing", ["state.db.sums", "a byte of it", "all but its name"])
+@pytest.mark.parametrize("missing", ["state.db.sums", "a file", "a byte of it", "all but its name"])
 def test_without_checksums_that_can_be_trusted_nothing_is_known(path: Path, missing: str) -> None:
     sums = path.with_name("state.db.sums")
-    if missing == sums.name:
+    if missing in {sums.name, "a file"}:
         sums.unlink()
+        if missing == "a file":
+            os.mkfifo(sums)
     else:
         sums.write_bytes(
             sums.read_bytes()[:-1] if missing == "a byte of it" else b"levada sums 2\n"
