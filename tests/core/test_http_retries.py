@@ -149,6 +149,18 @@ async def test_a_429_that_lasts_too_long_is_the_hosts_to_wait_for(time: Time) ->
     assert (client.requests, time.sleeps) == (1, [])
 
 
+async def test_who_is_down_for_long_is_not_asked_before_the_time_it_tells(time: Time) -> None:
+    script = answer(503, Retry_After="600")
+
+    async with serve(script) as server, patient(server, give_up_s=10, time=time) as client:
+        for _ in range(3):
+            with pytest.raises(Retry) as caught:
+                await client.get("/runs")
+            assert caught.value.after == timedelta(seconds=600)
+
+    assert (client.requests, time.sleeps) == (1, [])
+
+
 async def test_a_post_is_not_sent_into_a_429_pause(time: Time) -> None:
     script = answer(429, Retry_After="30")
 

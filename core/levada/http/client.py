@@ -194,7 +194,7 @@ class Client:
     async def _admit(self, outgoing: Outgoing, budget: Budget, patience_s: float) -> None:
         held_s = budget.held_s
         if held_s > patience_s:
-            reason = f"{outgoing.place}: held back for {held_s:.0f} s more after a 429"
+            reason = f"{outgoing.place}: held back for {held_s:.0f} s more, as it asked"
             raise Retry(reason, after=timedelta(seconds=held_s), everywhere=True)
         await budget.enter()
         self.requests += 1
@@ -240,6 +240,9 @@ class Client:
             held = timedelta(seconds=self.budget_of(outgoing.key).held_s)
             return _Again(reason, after=held, queued=True)
         after = retry_after(answer.headers.get("retry-after"), now=self.now())
+        is_down = answer.status == HTTPStatus.SERVICE_UNAVAILABLE
+        if is_down and after and after.total_seconds() > self.limits.patience_s:
+            self.budget_of(outgoing.key).refuse(after)  # nor does another request ask before
         return _Again(reason, after=after)
 
     def _stay_here(self, outgoing: Outgoing, location: str) -> None:
