@@ -62,7 +62,6 @@ class Drain:
         """What stopped it."""
         self._sink = setup.sink
         self._cursor = cursor
-        self._planner = Planner(setup, cursor)
         self._ctx = _SinkContext(setup.name, setup.sink, host)
         self._ctx.journal = cursor.journal_id
         self._calls = Calls(self._ctx, self._stop_with)
@@ -72,6 +71,7 @@ class Drain:
         self._running: dict[asyncio.Task[None], Outstanding] = {}
         self._patience_s = host.settings.request_timeout.total_seconds()
         self._brake = Brake(self._lanes())
+        self._planner = self._planned()
         if cursor.due > time.time():
             self._brake.ask(timedelta(seconds=cursor.due - time.time()))
         self._crashes = 0
@@ -86,6 +86,10 @@ class Drain:
                 return self._contract.lanes(self._sink.lanes)
         except Failure as failure:
             raise self._calls.broken(f"raised {type(failure).__name__} from lanes") from failure
+
+    def _planned(self) -> Planner:
+        with self._calls.contained("lanes"):
+            return Planner(self.setup, self._cursor)
 
     @property
     def finished(self) -> bool:
@@ -193,7 +197,7 @@ class Drain:
         self._ready = True
         if held is not None:
             await self._cursor.skip_to(held)
-            self._planner = Planner(self.setup, self._cursor)
+            self._planner.waiting = self._cursor.outstanding()
 
     async def run(self) -> None:
         """Deliver until the sink is finished or `stop()` is called; then end what is under way."""

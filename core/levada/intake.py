@@ -317,7 +317,8 @@ class Intake:
             raise SourceError(self.setup.name, reason, retryable=True)  # it is not the partition
 
     async def _keep(self, partition: Partition, yielded: Any) -> None:
-        batch = self._contract.batch(partition, yielded)
+        with self._calls.contained("read"):  # its events may be computed as they are asked for
+            batch = self._contract.batch(partition, yielded)
         keep = partial(self._state.keep, partition, batch)
         size = sum(len(event.raw) for event in batch.events)
         room = partial(self._state.room, batch)

@@ -26,7 +26,9 @@ class Planner:
     def __init__(self, setup: SinkSetup, cursor: Cursor) -> None:
         self.waiting: list[Outstanding] = cursor.outstanding()
         self.filtered: int = 0
-        self._sink = setup.sink
+        # Once: they are a plugin's, and may be anything that runs code.
+        self._lanes, self._batch_size = setup.sink.lanes, setup.sink.batch_size
+        self._batch_wait_s = setup.sink.batch_wait.total_seconds()
         self._wants = setup.selection.wants
         self._cursor = cursor
         self._filling_since: float | None = None
@@ -46,14 +48,14 @@ class Planner:
         filling_since, self._filling_since = self._filling_since, None
         running = list(running)
         while not self._enough(running):
-            events = self._cursor.next_events(max(self._sink.batch_size, READ_EVENTS), READ_BYTES)
+            events = self._cursor.next_events(max(self._batch_size, READ_EVENTS), READ_BYTES)
             if not events or (not flush and self._fills_up(len(events), filling_since)):
                 return
             await self._plan(events)
             filling_since = None
 
     def _enough(self, running: Sequence[Outstanding]) -> bool:
-        lanes = self._sink.lanes
+        lanes = self._lanes
         if lanes == 1:
             return len(self.waiting) >= lanes + AHEAD
         if len(self.waiting) >= MOST_OUTSTANDING:
@@ -64,7 +66,7 @@ class Planner:
     async def _plan(self, events: Sequence[Event]) -> None:
         selected = [event for event in events if self._wants(event)]
         filtered = len(events) - len(selected)
-        groups = list(grouped(selected, self._sink.batch_size, self._sink.lanes))
+        groups = list(grouped(selected, self._batch_size, self._lanes))
         self.waiting += await self._cursor.plan(groups, events[-1].seq or 0, filtered)
         self.filtered += filtered
         self._release()
@@ -79,8 +81,8 @@ class Planner:
 
     def _fills_up(self, events: int, since: float | None) -> bool:
         """Whether to wait for more than that many *events* before making a delivery."""
-        wait_s = self._sink.batch_wait.total_seconds()
-        if not wait_s or events >= self._sink.batch_size:
+        wait_s = self._batch_wait_s
+        if not wait_s or events >= self._batch_size:
             return False
         now = time.monotonic()
         if since is not None and now - since >= wait_s:
@@ -98,7 +100,7 @@ class Planner:
                 break
             if delivery.due <= now and blocked.isdisjoint(delivery.partitions):
                 found.append(delivery)
-            elif self._sink.lanes == 1:
+            elif self._lanes == 1:
                 break
             blocked |= delivery.partitions
         return found
@@ -115,7 +117,7 @@ class Planner:
         # What came due since the last look has not been started: it must not be slept through.
         waits = [delivery.due - now for delivery in self.waiting if delivery.due > self._looked_at]
         if self._filling_since is not None:
-            filled_at = self._filling_since + self._sink.batch_wait.total_seconds()
+            filled_at = self._filling_since + self._batch_wait_s
             waits.append(filled_at - time.monotonic())
         return max(0.0, min(waits)) if waits else None
 

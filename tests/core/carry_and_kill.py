@@ -20,8 +20,8 @@ from levada import Batch, Pipeline
 from levada_file.sink import FileSink
 
 RUNS, EACH, PAGE = 25, 800, 20
-PAUSE_S = 0.04
-LIFE_S = 0.15
+PAUSE_S = 0.1
+LIFE_S = 0.35
 
 
 class SlowSource(ScriptedSource):

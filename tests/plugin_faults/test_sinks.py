@@ -202,3 +202,25 @@ def test_a_signal_ends_it_wherever_it_hangs(site: Site, method: str, how: str) -
     else:
         assert process.returncode == 75
         assert "levada: sink 'bad' did not end in 2.0 s; ending without it." in err
+
+
+def test_lanes_that_raise_later_do_no_harm(site: Site) -> None:
+    lanes = """
+asked = 0
+
+@property
+def lanes(self):
+    type(self).asked += 1
+    if type(self).asked > 3:
+        raise SystemExit(1)
+    return 1
+
+async def write(self, delivery, ctx): pass
+"""
+    site.sink("bad", lanes)
+    site.pipeline("[sources.numbers]\n[sinks.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run("run", "p.toml")
+
+    assert done.returncode in {0, 3}, done.stderr
+    assert "Traceback" not in done.stderr

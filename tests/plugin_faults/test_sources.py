@@ -480,3 +480,25 @@ def test_an_identity_that_is_none_is_told_before_anything_begins(
     assert f"plugin 'bad' (levada-bad 1.0) {blame}" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (site.desk.folder / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize("what", ["SystemExit(0)", "KeyboardInterrupt", "BaseException"])
+def test_events_that_end_the_process_as_they_are_computed_end_only_their_read(
+    site: Site, what: str
+) -> None:
+    computed = f"""
+async def read(self, partition, position, ctx):
+    def events():
+        yield from ()
+        raise {what}
+    yield Batch(events(), position=1)
+"""
+    site.source("bad", computed)
+    site.pipeline("[sources.bad]\n[sources.numbers]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run("run", "p.toml")
+
+    assert done.returncode == 3
+    assert f"raised {what.partition('(')[0]} from read()" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(site.desk.ids("out.jsonl")) == sorted(ALL)

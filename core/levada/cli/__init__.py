@@ -14,6 +14,9 @@ INTERRUPTED = 130
 LEAVE_S = 1.0
 """What threads that others began may take to end once the command has."""
 
+LAST_S = 3.0
+"""What everything else may take that others have left for the end of the process."""
+
 
 def main() -> Never:
     """Run the command that ``sys.argv`` asks for, and end the process with its exit code."""
@@ -48,12 +51,25 @@ def _leave_threads(code: int) -> None:
     import time
 
     until = time.monotonic() + LEAVE_S
+    threading.Thread(target=_end, args=(code,), daemon=True).start()
     others = [each for each in threading.enumerate() if each is not threading.main_thread()]
     for each in others:
         if not each.daemon:
             each.join(max(0.0, until - time.monotonic()))
             if each.is_alive():
-                for stream in (sys.stdout, sys.stderr):
-                    with suppress(OSError, ValueError, AttributeError):
-                        stream.flush()
-                os._exit(code)
+                _end_now(code)
+
+
+def _end(code: int) -> None:
+    """End the process when what runs at its end does not."""
+    import time
+
+    time.sleep(LAST_S)
+    _end_now(code)
+
+
+def _end_now(code: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)

@@ -2,6 +2,7 @@
 
 import asyncio
 import faulthandler
+import logging
 import signal
 import sys
 import threading
@@ -16,6 +17,11 @@ from levada.connector import Connector
 from levada.pipeline import Pipeline
 from levada.report import Report
 from levada.setup import Setup
+
+log: logging.Logger = logging.getLogger("levada.cli")
+
+KEEP_S = 1.0
+"""How often to look whether a plugin has taken the signals."""
 
 GRACE_S = 1.0
 """What the process gets beyond `shutdown_timeout` to end by itself."""
@@ -40,8 +46,10 @@ def carry(
     """
     run = _Run(setup, console, hints)
     signals = Signals(run.stopping, run.late, patience_s=run.patience_s)
-    with signals, asyncio.Runner() as runner:
+    # Not whatever loop a plugin has made the usual one: it may take the signals for itself.
+    with signals, asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         run.loop = runner.get_loop()
+        run.loop.call_soon(_keep, signals, run.loop)
         try:
             return loop.run(
                 run.carry(
@@ -54,6 +62,12 @@ def carry(
             )
         finally:
             signals.ending()  # what a plugin left behind must not keep the process
+
+
+def _keep(signals: Signals, loop: asyncio.AbstractEventLoop) -> None:
+    if signals.keep():
+        log.warning("a plugin took the signals of this process; they are levada's again")
+    loop.call_later(KEEP_S, _keep, signals, loop)
 
 
 class _Run:

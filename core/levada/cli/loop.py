@@ -30,7 +30,7 @@ def run(work: Coroutine[Any, Any, T], runner: asyncio.Runner | None = None) -> T
     """
     if runner is not None:
         return _run(work, runner)
-    chosen = asyncio.Runner()
+    chosen = asyncio.Runner(loop_factory=asyncio.SelectorEventLoop)
     try:
         return _run(work, chosen)
     finally:

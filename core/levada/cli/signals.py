@@ -65,6 +65,20 @@ class Signals:
             signal.signal(number, handler)
         self._outbox.close()
 
+    def keep(self) -> bool:
+        """Take the signals back, should somebody have taken them; return whether somebody had.
+
+        Only from the main thread, now and then: nothing tells when a plugin does that.
+        """
+        mine = self._outbox.fileno()
+        taken = signal.set_wakeup_fd(mine, warn_on_full_buffer=False) != mine
+        for number in CODES:
+            if signal.getsignal(number) is not _noted:
+                signal.signal(number, _noted)
+                taken = True
+        blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, CODES)
+        return taken or not blocked.isdisjoint(CODES)
+
     def ending(self) -> None:
         """Say that nothing is left to do: from now on the process may take *patience_s* to end."""
         self._outbox.send(_ENDING)
