@@ -48,6 +48,11 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_STRUCTURE = bytes(set(range(256)) - set(b"{}[],"))
+_INNERMOST = re.compile(rb"\{,*\}|\[,*\]")
+_DEEPEST = 1_000
+_MOST_ROWS = 100_000  # of a page; each takes a hundred bytes of memory, however short it is
 _EXCERPT_CHARS = 200  # of what a vendor says, in an error message
 _SAYS = ("error", "message", "error_description", "detail")
 _FINER = ("milliseconds", "microseconds", "nanoseconds")
@@ -84,14 +89,35 @@ def decode_page(
         secret: Kept out of the error message.
 
     Raises:
-        Retry: the body is something else.
+        Retry: the body is something else, or has more than 100,000 items.
     """
+    if response.body.count(b",") >= _MOST_ROWS and _rows(response.body) > _MOST_ROWS:
+        raise Retry(f"{response.place} shows more than {_MOST_ROWS:,} rows on one page")
     with suppress(*_UNREADABLE):
         return msgspec.json.decode(response.body, type=page)
     try:
         return _decode_in_parts(response.body.removeprefix(b"\xef\xbb\xbf"), page, items)
     except (*_UNREADABLE, ValueError):
         raise Retry(_not_json(response, secret)) from None
+
+
+def _rows(body: bytes) -> int:
+    """Return how many items the longest array has that a page can have them in, without decoding.
+
+    That is one at the top level, or a level below it. What lies deeper is taken away from the
+    inside out. Nested too deeply, or not closed: 0.
+    """
+    before, text = b"", _STRING.sub(b"", body).translate(None, _NO_STRUCTURE)
+    for _ in range(_DEEPEST):
+        text = text.replace(b"{}", b"").replace(b"[]", b"")  # much faster than the next line
+        smaller = _INNERMOST.sub(b"", text)
+        if smaller.count(b"{") + smaller.count(b"[") <= 1:
+            arrays = (each for each in _INNERMOST.findall(before + text) if each[:1] == b"[")
+            return max((len(each) - 1 for each in arrays), default=0)
+        if smaller == text:
+            return 0
+        before, text = text, smaller
+    return 0
 
 
 def _decode_in_parts(body: bytes, page: type[S], items: str) -> S:

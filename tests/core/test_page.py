@@ -88,6 +88,24 @@ def test_items_keep_their_own_bytes() -> None:
     assert page(*items) == items
 
 
+@pytest.mark.parametrize("item", [b"{}", b"1", b"[]", b'"a,\\"b"', b'{"a":[1,2],"b":{}}'])
+@pytest.mark.parametrize(
+    "around", [b'{"x":[[1]],"data":[%b],"next":"c"}', b'{"data":{"data":[%b]}}']
+)
+def test_a_page_of_too_many_rows_is_not_unpacked(item: bytes, around: bytes) -> None:
+    many = b",".join([item] * 100_001)
+
+    with pytest.raises(Retry, match=r"/v1/events shows more than 100,000 rows on one page"):
+        decode_page(Answer(around % many), Page)
+
+
+@pytest.mark.parametrize("payload", [b"[%b]", b'{"a":[{"b":[%b]}]}', b"[[[%b],[]]]"])
+def test_a_row_may_be_of_more_parts_than_a_page_of_rows(payload: bytes) -> None:
+    item = b'{"id":"x","payload":%b}' % (payload % b",".join([b"{}"] * 100_001))
+
+    assert page(b'{"id":"a"}', item) == [b'{"id":"a"}', item]
+
+
 @pytest.mark.parametrize(
     "bad",
     [

@@ -24,6 +24,7 @@ HOSTILE: dict[str, Callable[[], Fault]] = {
     "a bomb in a bomb": lambda: Fault.bomb(layers=2, size=512 * MIB),
     "a body without end": Fault.endless,
     "a body of single bytes": lambda: Fault.endless(chunk=1),
+    "millions of rows": lambda: Fault.body(b'{"data":[%b1]}' % (b"{}," * 10_000_000)),
     "headers": lambda: Fault.header_flood(100, length=MIB),
 }
 
