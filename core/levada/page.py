@@ -24,7 +24,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from http import HTTPStatus
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Annotated, Any, Protocol, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
@@ -52,6 +52,7 @@ _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NO_STRUCTURE = bytes(set(range(256)) - set(b"{}[],"))
 _INNERMOST = re.compile(rb"\{,*\}|\[,*\]")
 _DEEPEST = 1_000
+_MOST_TOKENS = 4_000_000  # of a page that is no JSON: a few seconds
 _MOST_ROWS = 100_000  # of a page; each takes a hundred bytes of memory, however short it is
 _EXCERPT_CHARS = 200  # of what a vendor says, in an error message
 _SAYS = ("error", "message", "error_description", "detail")
@@ -131,7 +132,7 @@ def _decode_in_parts(body: bytes, page: type[S], items: str) -> S:
 def _edges(body: bytes, key: bytes) -> list[int]:
     """Find the array under *key* at the top level: where its inside starts, its commas, its end."""
     depth, last, edges = -1, b"", list[int]()
-    for match in _TOKEN.finditer(body):
+    for match in islice(_TOKEN.finditer(body), _MOST_TOKENS):
         token = match[0]
         if token in b"[{":
             depth += 1

@@ -41,7 +41,7 @@ class Settings:
     concurrency: int = option(
         default=8,
         help="How many partitions of a source are read at once.",
-        validator=validators.ge(1),
+        validator=validators.and_(validators.ge(1), validators.le(1_000)),
     )
     request_timeout: timedelta = option(
         default=_seconds(30),

@@ -509,6 +509,8 @@ def test_a_missing_file_is_answered_with_the_nearest_name(
         ("syntax.toml", "syntax.toml:2: Expected '=' after a key in a key/value pair (column 3)"),
         ("end.toml", "end.toml:3: Unterminated string at the end of the file"),
         ("deep.toml", "File deep.toml nests its values too deeply"),
+        ("digits.toml", "File digits.toml has a number of more than 4300 digits"),
+        ("/dev/zero", "File /dev/zero is longer than 4194304 bytes, so no pipeline file"),
         ("a\0b", "File a\0b cannot be read: its name is not a path"),
         ("x" * 300, f"File {'x' * 300} cannot be read: File name too long"),
     ],
@@ -526,6 +528,7 @@ def test_a_file_that_cannot_be_read_is_explained(
     Path("syntax.toml").write_text("[a]\nb c\n")
     Path("end.toml").write_text('[a]\nb = """\n')
     Path("deep.toml").write_text("a = " + "[" * 5000)
+    Path("digits.toml").write_text("a = " + "1" * 5000)
 
     with pytest.raises(ConfigError) as caught:
         load(Path(name), registry=registry)

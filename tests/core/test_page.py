@@ -1,4 +1,5 @@
 import json
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -97,6 +98,15 @@ def test_a_page_of_too_many_rows_is_not_unpacked(item: bytes, around: bytes) -> 
 
     with pytest.raises(Retry, match=r"/v1/events shows more than 100,000 rows on one page"):
         decode_page(Answer(around % many), Page)
+
+
+def test_what_nests_without_end_is_given_up_soon() -> None:
+    began = time.monotonic()
+
+    with pytest.raises(Retry, match="is not the JSON that was expected"):
+        decode_page(Answer(b'{"data":' + b"[" * 33_000_000), Page)
+
+    assert time.monotonic() - began < 15
 
 
 @pytest.mark.parametrize("payload", [b"[%b]", b'{"a":[{"b":[%b]}]}', b"[[[%b],[]]]"])

@@ -97,7 +97,7 @@ def _value(cls: type, name: str, text: str) -> object:
 def _as_toml(text: str) -> list[object]:
     try:
         parsed = tomllib.loads(f"it = {text}")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return []
     return [parsed["it"]] if len(parsed) == 1 else []
 

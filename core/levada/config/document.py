@@ -4,12 +4,15 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from attrs import frozen
 
 from levada.config.faults import Fault, closest, dotted
 from levada.config.locations import Locations
 from levada.errors import ConfigError, Problem
+
+MOST_BYTES: Final = 4 * 1024 * 1024
 
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
@@ -47,12 +50,18 @@ def read(path: Path) -> Document:
         raise ConfigError(_syntax_problem(str(error), file=str(path), text=text)) from None
     except RecursionError:
         raise ConfigError(f"File {path} nests its values too deeply") from None
+    except ValueError:  # of `int`
+        raise ConfigError(f"File {path} has a number of more than 4300 digits") from None
 
 
 def _text(path: Path) -> str:
     try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:  # a device, say
+            raise ConfigError(f"File {path} is longer than {MOST_BYTES} bytes, so no pipeline file")
         # Editors on Windows put a byte order mark in front, which tomllib takes for a key.
-        return path.read_text(encoding="utf-8-sig")
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise ConfigError(f"File {path} does not exist{_nearest(path)}") from None
     except IsADirectoryError:
