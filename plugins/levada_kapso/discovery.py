@@ -191,7 +191,11 @@ class Discovery:
         return Checkpoint(position, settled=self._settled(newest))
 
     async def rows(self, workflow: str, **query: Any) -> AsyncIterator[tuple[int, ExecutionRow]]:
-        """List executions, each with the number of its page; of a page the older ones first."""
+        """List executions, each with the number of its page; of a page the older ones first.
+
+        Raises:
+            Gone: the workflow is not there, though it was listed; that was reported.
+        """
         number = 0
         try:
             async for page in self.client.executions(workflow, limit=self.scope.page_size, **query):
@@ -207,6 +211,7 @@ class Discovery:
             if self.scope.workflows:
                 raise Fatal(f"{gone}; is the id in `workflows` right?") from gone
             self.ctx.report("workflow.gone", workflow=workflow, reason=str(gone))
+            raise
 
 
 def _workflows(page: Page) -> Iterable[WorkflowRow]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from levada import Partition
+from levada import Gone, Partition
 from levada.page import parse_time
 from levada_kapso.executions import (
     OPEN,
@@ -80,9 +80,12 @@ class Look:
 
     async def partitions(self) -> AsyncIterator[Partition]:
         """Yield the executions that may have something new."""
-        for query in self._queries(may_have_new=self._may_have_new()):
-            async for partition in self._list(query):
-                yield partition
+        try:
+            for query in self._queries(may_have_new=self._may_have_new()):
+                async for partition in self._list(query):
+                    yield partition
+        except Gone:  # a 404 may pass, so the next pass looks again, whatever the counters show
+            self._shown = None
         for key in self._open.keys() - self._listed:
             yield unconfirmed(self._open[key], self._pass.looked_at)
 

@@ -239,3 +239,16 @@ def test_a_list_that_is_not_there_in_the_middle_is_read_again(kapso: Upstream) -
     assert failed.code == 75, failed.err
     assert healed.code == 0, healed.err
     assert kapso.delivered == kapso.expected
+
+
+def test_a_workflow_whose_list_is_not_there_is_looked_at_again(kapso: Upstream) -> None:
+    kapso.server.faults = lambda request: (
+        Fault.status(404) if request.segments[-1] == "executions" else None
+    )
+    gone = kapso.run()
+    kapso.heal()
+    healed = kapso.run()
+
+    assert "workflow.gone" in gone.err
+    assert healed.code == 0, healed.err
+    assert kapso.delivered == kapso.expected
