@@ -115,6 +115,7 @@ def test_what_the_journal_has_let_go_can_be_retried_as_well(place: Place) -> Non
         connection.execute("DELETE FROM seen")
         connection.execute("DELETE FROM partition")
     connection.close()
+    state.with_name("state.db.sums").unlink()  # with them it would be refused
     place.mend()
     known = len(place.receiver.deliveries)
 
@@ -156,6 +157,23 @@ def test_dropped_ones_are_counted_as_dropped(place: Place) -> None:
     assert (place.status()["dropped"], place.status()["dead"]) == (1, 4)
     assert place.desk.run("run", "p.toml").returncode == 0
     assert first["id"] not in {event["id"] for event in place.receiver.events}
+
+
+def test_a_number_is_that_of_a_letter_before_it_is_an_id(place: Place) -> None:
+    state = place.desk.folder / ".levada/p/state.db"
+    first, second, *others = place.letters()
+    with sqlite3.connect(state) as connection:  # as of a vendor that numbers its events
+        connection.execute(
+            "UPDATE dead SET event = ? WHERE id = ?", (str(first["letter"]), second["letter"])
+        )
+    connection.close()
+    state.with_name("state.db.sums").unlink()
+
+    done = place.desk.run("dead", "drop", "p.toml", str(first["letter"]))
+
+    assert done.stdout == "1 dead letter dropped\n"
+    left = [each["letter"] for each in place.letters()]
+    assert left == [second["letter"], *(each["letter"] for each in others)]
 
 
 def test_what_a_source_rejected_can_be_shown_and_dropped_but_not_retried(

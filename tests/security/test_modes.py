@@ -41,14 +41,15 @@ def test_modes_do_not_depend_on_the_umask(desk: Desk, sandbox: Sandbox, umask: i
     ) as process:
         try:
             until((desk.folder / "open.jsonl").exists)
-            until(lambda: len(modes(desk.folder / ".levada" / "p")) >= 4)
+            until(lambda: len(modes(desk.folder / ".levada" / "p")) >= 5)
             found = modes(desk.folder)
         finally:
             process.terminate()
 
     assert (found[".levada"], found["p"]) == (0o700, 0o700)
     state = {name: mode for name, mode in found.items() if name.startswith("state.")}
-    assert set(state) == {"state.db", "state.db-wal", "state.db-shm", "state.lock"}
+    files = {"state.db", "state.db-wal", "state.db-shm", "state.db.sums", "state.lock"}
+    assert set(state) == files
     assert set(state.values()) == {0o600}
     segments = {mode for name, mode in modes(desk.folder / "many").items() if "jsonl" in name}
     assert (found["one.jsonl"], segments, found["open.jsonl"]) == (0o640, {0o640}, 0o644)

@@ -36,7 +36,8 @@ def dead_command() -> None:
     """Look at dead letters, deliver them again, or drop them.
 
     A dead letter is an event that a destination refused for good, or an item that a source sent
-    and that cannot be an event; then its sink is "-". A LETTER is its number or the event's id.
+    and that cannot be an event; then its sink is "-". A LETTER is its number, or the event's id
+    where no letter has that number.
     """
 
 

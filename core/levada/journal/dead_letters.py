@@ -54,6 +54,8 @@ class Choice:
     """Which dead letters: by number or event id, of one sink, or all."""
 
     names: Sequence[str] = ()
+    """What is the number of a letter is no event's id."""
+
     sink: str | None = None
 
     @property
@@ -63,7 +65,8 @@ class Choice:
         if self.names:
             names = json.dumps(list(self.names))
             given = "SELECT value FROM json_each(?)"
-            parts.append(f"(CAST(id AS TEXT) IN ({given}) OR event IN ({given}))")
+            ids = f"{given} WHERE value NOT IN (SELECT CAST(id AS TEXT) FROM dead)"
+            parts.append(f"(CAST(id AS TEXT) IN ({given}) OR event IN ({ids}))")
             values += [names, names]
         if self.sink is not None:
             parts.append("sink = ?")
