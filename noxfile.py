@@ -53,6 +53,9 @@ def installed_pythons() -> list[str]:
 
 PYTHONS = installed_pythons()
 
+WAITING = str((os.cpu_count() or 1) + 1)
+"""How many tests to run at once where they mostly wait: for time-outs, disks and processes."""
+
 DOCS = ("tests/docs", "docs", "README.md")
 """The examples: enough for the Pythons between the oldest, which gets everything, and the newest."""
 
@@ -146,7 +149,7 @@ def faults(session: nox.Session) -> None:
     """Run what meets more faults and more crashes than the tests do; takes minutes."""
     session.install(".", *group("tests"))
     session.run(
-        *("pytest", "-m", "faults and not nightly", "-n", "auto", "--dist=worksteal"),
+        *("pytest", "-m", "faults and not nightly", "-n", WAITING, "--dist=worksteal"),
         *session.posargs,
         "tests",
     )
