@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,12 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def modes(folder: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_mode & 0o7777 for path in sorted(folder.rglob("*"))}
+    """Return the mode of everything in a folder, also while a pipeline makes and removes files."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        with suppress(FileNotFoundError):
+            found[path.name] = path.stat().st_mode & 0o7777
+    return found
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077], ids=oct)
