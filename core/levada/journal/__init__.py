@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from levada.event import Event, Origin
 from levada.host import Finding
-from levada.journal import diagnostics, rest, schema, seen
+from levada.journal import checksums, diagnostics, schema, seen, upkeep
 from levada.journal.deliveries import Outstanding
 from levada.journal.files import FILE, has_log, settle
 from levada.journal.folder import prepare
@@ -73,10 +73,10 @@ class Journal:
             schema.create(path)
         unclean = has_log(path)
         schema.check_is_file(path)
-        found = rest.found(path)
-        stack.callback(rest.let_go, path)
+        found = upkeep.found(path)
+        stack.callback(checksums.let_go, path)
         self._reader = schema.look(path, found.sums)
-        rest.take_in_hand(path)
+        checksums.take_in_hand(path)
         stack.callback(self._reader.close)
         schema.check_whole(self._reader, path, unclean=unclean)
         self._reader.execute("PRAGMA query_only = ON")
@@ -84,7 +84,7 @@ class Journal:
         stack.callback(self._writing.close)
         pages = bound_log(self._writing, self.settings.max_journal_bytes)
         self.uuid, self._bytes = self._meta(path)
-        self._upkeep = rest.Upkeep(self._writing, path, log_pages=pages, found=found)
+        self._upkeep = upkeep.Upkeep(self._writing, path, log_pages=pages, found=found)
         self._writer = Writer(self._writing, path, self._upkeep)
 
     def _meta(self, path: Path) -> tuple[str, int]:
@@ -112,7 +112,7 @@ class Journal:
         """Note what it is like now that it is closed, where that was not done before."""
         if not self._is_noted:
             with suppress(OSError):  # it is closed all the same
-                rest.note(self._path)
+                checksums.note(self._path)
 
     async def source(self, setup: SourceSetup, *, accept_identity_change: bool) -> SourceState:
         """Return what a source's intake remembers, entering the source if it is new."""

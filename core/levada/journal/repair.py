@@ -13,7 +13,7 @@ from attrs import define, field
 
 from levada.errors import StateError
 from levada.event import Event, Origin
-from levada.journal import rest, schema, values, wal
+from levada.journal import checksums, schema, upkeep, values, wal
 from levada.journal.dead_letters import bury
 from levada.journal.files import FILE, copied, log_of, put_in_place, removed, settle, synced
 from levada.journal.folder import check
@@ -84,7 +84,7 @@ def repair(folder: Path) -> Repair:
         with told(path, "repaired"):
             _repair(path, found)
         with suppress(OSError):  # it is mended all the same
-            rest.note(path)
+            checksums.note(path)
         return found
 
 
@@ -106,7 +106,7 @@ def _repair(path: Path, found: Repair) -> None:
                 removed(copy)
             raise
         found.copy = copy
-        rest.forget(path)
+        checksums.forget(path)
         put_in_place(draft, path)
 
 
@@ -135,19 +135,19 @@ def _turn_back_file(path: Path, found: Repair) -> None:
     Where more than single bits has changed, another program may have done that: what is right is
     left as it is.
     """
-    change = rest.change(path)
+    change = checksums.change(path)
     if not change:
         return
     found.copy = found.copy or _copy(path)
     if change.is_damage or not _is_right(path):
         found.turned += len(change.bits)
-        rest.turn_back(path, change)
+        checksums.turn_back(path, change)
         found.unexplained = change.more
     else:
         found.unexplained = change.more + len(change.bits)
     if found.unexplained:
         found.structure = str(change)
-        rest.forget(path)
+        checksums.forget(path)
 
 
 def _is_right(path: Path) -> bool:
@@ -185,7 +185,7 @@ def _mend_in_place(path: Path, found: Repair) -> None:
 
 
 def _mend_all(path: Path, found: Repair) -> None:
-    rest.forget(path)
+    checksums.forget(path)
     with closing(schema.connect(path)) as connection:
         connection.text_factory = readable
         _mend(connection, found)
@@ -195,7 +195,7 @@ def _log_is_missing(path: Path) -> bool:
     if wal.is_there(path):
         return False
     with told(path, "repaired"), closing(schema.connect_to_read(path, as_it_is=True)) as connection:
-        return rest.lacks_log(connection) or rest.may_lack_log(connection)
+        return upkeep.lacks_log(connection) or upkeep.may_lack_log(connection)
 
 
 def _copy(path: Path) -> Path:

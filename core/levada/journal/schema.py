@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from levada.errors import StateError
-from levada.journal import rest, values, wal
+from levada.journal import checksums, upkeep, values, wal
 from levada.journal.files import (
     PAGE_BYTES,
     besides,
@@ -67,14 +67,14 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("BEGIN IMMEDIATE")  # nobody else is writing
         connection.execute("COMMIT")
         if version < VERSION:
-            rest.forget(path)
+            checksums.forget(path)
             migrate(connection, path, version=version, target=VERSION)
         _check_tables(connection, path)
         stack.pop_all()
     return connection
 
 
-def look(path: Path, sums: rest.Sums | None = None) -> sqlite3.Connection:
+def look(path: Path, sums: checksums.Sums | None = None) -> sqlite3.Connection:
     """Check a journal that is to be written to; return a connection that only reads.
 
     *sums* are those of the file, should they be known. What is refused is left as it is: only a
@@ -99,9 +99,9 @@ def look(path: Path, sums: rest.Sums | None = None) -> sqlite3.Connection:
         has_its_log = wal.is_there(path)
         connection = stack.enter_context(closing(_open(path, "mode=ro")))
         version = _check(connection, path)
-        if not has_its_log and rest.lacks_log(connection):
+        if not has_its_log and upkeep.lacks_log(connection):
             raise DamagedError(path, f"its log, {log_of(path).name}, is missing")
-        if not has_its_log and rest.may_lack_log(connection):
+        if not has_its_log and upkeep.may_lack_log(connection):
             log.warning(
                 "%s was not closed by Levada and has no log: unless another program has put that"
                 " into it, what was committed last is missing",
@@ -109,7 +109,7 @@ def look(path: Path, sums: rest.Sums | None = None) -> sqlite3.Connection:
             )
         if change:
             _check_all(connection, path, change, values_too=version == VERSION)
-            rest.forget(path)
+            checksums.forget(path)
         stack.pop_all()
     return connection
 
@@ -139,17 +139,17 @@ def connect_to_read(path: Path, *, as_it_is: bool = False) -> sqlite3.Connection
     return connection
 
 
-def _change(path: Path, sums: rest.Sums | None = None) -> rest.Change:
+def _change(path: Path, sums: checksums.Sums | None = None) -> checksums.Change:
     """Return what has changed since the journal was written; refuse what is nothing but damage."""
-    change = rest.change(path, sums)
+    change = checksums.change(path, sums)
     if change.is_damage:
         raise DamagedError(path, str(change))
     return change
 
 
-def _check_put_in(connection: sqlite3.Connection, path: Path, change: rest.Change) -> None:
+def _check_put_in(connection: sqlite3.Connection, path: Path, change: checksums.Change) -> None:
     """Refuse a change that was not made by putting a crashed run's log into the file."""
-    if not rest.may_lack_log(connection):
+    if not upkeep.may_lack_log(connection):
         raise DamagedError(path, str(change))
 
 
@@ -228,7 +228,7 @@ def check_whole(connection: sqlite3.Connection, path: Path, *, unclean: bool) ->
 
 
 def _check_all(
-    connection: sqlite3.Connection, path: Path, change: rest.Change, *, values_too: bool
+    connection: sqlite3.Connection, path: Path, change: checksums.Change, *, values_too: bool
 ) -> None:
     """Check all that can be checked of a journal that another program has changed, or damage."""
     _check_put_in(connection, path, change)
@@ -249,7 +249,10 @@ def create(path: Path) -> None:
     Raises:
         StateError: *path* was removed, but not what belongs to it.
     """
-    for left in (log_of(path), rest.sums_of(path)):  # SQLite would replay a log into the new file
+    for left in (
+        log_of(path),
+        checksums.path_of(path),
+    ):  # SQLite would replay a log into the new file
         if left.exists():
             raise StateError(
                 f"{path} is missing, but {left.name} is there; restore it, or remove both"

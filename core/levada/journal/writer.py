@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from attrs import frozen
 
 from levada.errors import StateError
-from levada.journal.rest import Upkeep
 from levada.journal.trouble import trouble
+from levada.journal.upkeep import Upkeep
 
 T = TypeVar("T")
 Write = Callable[[sqlite3.Connection], T]

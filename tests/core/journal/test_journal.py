@@ -20,7 +20,7 @@ import pytest
 
 from core.doubles import CollectingSink, ScriptedSource, event, events, names, settings
 from levada import Batch, Partition, StateError
-from levada.journal import Cursor, Journal, SourceState, pruning, rest
+from levada.journal import Cursor, Journal, SourceState, checksums, pruning
 from levada.setup import SinkSetup, SourceSetup
 
 MIB = 1024 * 1024
@@ -53,7 +53,7 @@ def changed(folder: Path, statement: str, *values: Any) -> None:
     """Change the journal behind Levada's back."""
     with closing(sqlite3.connect(folder / "state" / "state.db", isolation_level=None)) as other:
         other.execute(statement, values)
-    rest.forget(folder / "state" / "state.db")
+    checksums.forget(folder / "state" / "state.db")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from core.doubles import CollectingSink, ScriptedSource, event, events, settings
 from levada import Batch, Partition, StateError
-from levada.journal import Cursor, Journal, rest, schema, values
+from levada.journal import Cursor, Journal, checksums, schema, values
 from levada.journal.dead_letters import Choice, letters
 from levada.journal.repair import repair
 from levada.journal.status import SinkStatus, status
@@ -50,7 +50,7 @@ async def folder(tmp_path: Path) -> Path:
         for delivery in await fast.plan([found], DELIVERED, 0):
             await fast.done(delivery, None, {})
         await slow.plan([slow.next_events(20, 1 << 30)], 20, 0)
-    rest.forget(tmp_path / "state" / "state.db")
+    checksums.forget(tmp_path / "state" / "state.db")
     return tmp_path / "state"
 
 
@@ -324,7 +324,7 @@ async def test_after_any_flipped_bit_it_works_again_or_says_that_it_cannot(
         at = chance.choice([at for at in chance.sample(range(100, len(whole)), 50) if whole[at]])
         flipped = whole[at] ^ 1 << chance.randrange(8)
         (folder / "state.db").write_bytes(whole[:at] + bytes([flipped]) + whole[at + 1 :])
-        rest.forget(folder / "state.db")
+        checksums.forget(folder / "state.db")
         try:
             repair(folder)
         except StateError as error:

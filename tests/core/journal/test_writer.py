@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from levada import StateError
-from levada.journal.rest import Found, Upkeep
+from levada.journal.upkeep import Found, Upkeep
 from levada.journal.writer import Writer
 
 Insert = Callable[[sqlite3.Connection], int]

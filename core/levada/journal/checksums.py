@@ -1,18 +1,15 @@
-"""The journal at rest: what tells whoever opens it next that something has become of it.
+"""The checksums of the journal's blocks, beside it in ``state.db.sums``: whether it has changed.
 
 SQLite finds fault with a structure that is broken, but not with a value that has become another
-one, nor with a log that is not there. So the journal says in its own file whether it is closed, and
-the checksums of that file's blocks lie beside it, in ``state.db.sums``. Both are brought up to date
-when SQLite's log is put into the file: nothing else changes it. What a crash leaves is compared but
-for the blocks that its log holds; those have checksums there, and may be half-written here.
+one. The checksums are those of the file as it was when a log was last put into it: nothing else
+changes it. What a crash leaves is compared but for the blocks that its log holds; those have
+checksums there, and may be half-written here.
 """
 
 import os
-import sqlite3
 import zlib
 from array import array
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
@@ -34,10 +31,6 @@ Sums: TypeAlias = Sequence[int]
 
 _MAGIC: Final = b"levada sums 2\n"
 _NUMBER_BYTES: Final = 4
-
-_CLOSED, _OPENED, _IN_USE = "1", "2", "-"  # no two that differ in a single bit
-_SAY: Final = "INSERT OR REPLACE INTO meta VALUES ('closed', ?)"
-_SAID: Final = "SELECT value FROM meta WHERE name = 'closed'"
 
 
 @frozen
@@ -69,17 +62,6 @@ class Change:
         return bool(self) and (self.is_beside_log or not self.more)
 
 
-@frozen
-class Found:
-    """What a journal's file was like before this process opened it."""
-
-    sums: Sums | None
-    """None: it was too large to look at."""
-
-    log: int | None
-    """The number of the log it had; None: it had none."""
-
-
 _in_hand: set[str] = set()
 """The journals that this process has open to write to them."""
 
@@ -94,120 +76,7 @@ def let_go(path: Path) -> None:
     _in_hand.discard(os.path.realpath(path))
 
 
-class Upkeep:
-    """Puts SQLite's log into the journal's file as it grows, and leaves word of it each time.
-
-    The connection must not do so by itself, as `schema.connect` sees to: at its next commit it would
-    begin its log anew, and nobody could say any more what the file should be.
-
-    A file that says no more than that it was opened has lost its log. One that says that it is in
-    use had its log put into it by another program, or has lost what was committed since it last grew.
-    """
-
-    def __init__(
-        self, connection: sqlite3.Connection, path: Path, *, log_pages: int, found: Found
-    ) -> None:
-        self._connection = connection
-        self._path = path
-        self._log_pages = log_pages
-        self._sums = found.sums
-        self._numbers = None if found.log is None else [found.log]
-        self._put_in()
-
-    def is_due(self) -> bool:
-        """Whether the log has grown; to be asked after every commit, and takes next to nothing."""
-        return wal.has_frame(self._path, self._next)
-
-    def put_in(self) -> None:
-        """Put the log into the file, outside of any transaction; where that fails, it stays due."""
-        with suppress(sqlite3.Error):  # a full disk
-            self._put_in()
-
-    def end(self) -> bool:
-        """Have the journal say that it is closed, as the last thing before it is.
-
-        Return whether it is noted what it is then. A full disk and somebody who is reading can
-        prevent that; less is known the next time.
-        """
-        with suppress(sqlite3.Error):
-            self._connection.execute("PRAGMA busy_timeout = 0")
-            try:
-                self._connection.execute(_SAY, (_CLOSED,))
-            except sqlite3.Error:
-                self._checkpoint()  # makes room in the log
-                self._connection.execute(_SAY, (_CLOSED,))
-            _, is_all = self._checkpoint()
-            if is_all and self._sums is not None:
-                return True
-        with suppress(OSError):  # what is put in now is put in by others
-            forget(self._path)
-        return False
-
-    def _put_in(self) -> None:
-        self._connection.execute(_SAY, (_OPENED,))
-        pages, is_all = self._checkpoint()
-        try:
-            self._connection.execute(_SAY, (_IN_USE,))
-        except sqlite3.Error:  # as it is now it would pass for one that has lost its log
-            self._connection.execute(_SAY, (_IN_USE,))
-            raise
-        if not is_all:  # somebody is reading what it was before
-            self._next = pages + self._log_pages // 10
-        elif wal.has_frame(self._path, pages):  # not begun anew: somebody is reading in it
-            self._next = pages + self._log_pages
-        else:
-            self._next = self._log_pages
-
-    def _checkpoint(self) -> tuple[int, bool]:
-        """Put the log into the file; return how many pages it has, and whether all of them are there."""
-        checkpoint = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        ((_, pages, done),) = checkpoint.fetchall()
-        is_all = pages == done >= 0  # -1: another program is at it
-        if is_all:
-            self._note(pages)
-        return max(pages, 0), is_all
-
-    def _note(self, frames: int) -> None:
-        """Note what the file is, now that it has all that is in the log.
-
-        Where that cannot be, what was noted before must go: it would be wrong once the log has.
-        """
-        before, self._sums = self._sums, None
-        try:
-            log = wal.held(self._path, frames)
-            if log and self._is_ours(log):
-                self._sums = _brought_up(before, self._path, log)
-                self._numbers = [log.number, wal.next_number(log.number)]
-                if self._sums is not None:
-                    _write(self._path, log.number, self._sums)
-                    return
-        except OSError:
-            pass
-        with suppress(OSError):  # a full disk has room for this
-            forget(self._path)
-
-    def _is_ours(self, log: wal.Held) -> bool:
-        """Whether no other program has put a log into the file that we have not seen."""
-        return log.is_first if self._numbers is None else log.number in self._numbers
-
-
-def lacks_log(connection: sqlite3.Connection) -> bool:
-    """Whether a journal without a log had one that is lost."""
-    return (_OPENED,) in connection.execute(_SAID)
-
-
-def may_lack_log(connection: sqlite3.Connection) -> bool:
-    """Whether a journal without a log was not closed by a process that said so."""
-    return (_IN_USE,) in connection.execute(_SAID)
-
-
-def found(path: Path) -> Found:
-    """Look at a journal before anything of this process opens it; see `take_in_hand`."""
-    log = wal.held(path)
-    return Found(sums(path), log.number if log else None)
-
-
-def sums(path: Path) -> Sums | None:
+def of(path: Path) -> Sums | None:
     """Return the checksums of a journal's file as it is; None: it is too large for that.
 
     Nobody in this process may have it open; see `take_in_hand`.
@@ -228,19 +97,19 @@ def note(path: Path) -> None:
     Raises:
         OSError: they cannot be written.
     """
-    found = sums(path)
+    found = of(path)
     if found is not None and not has_log(path):
-        _write(path, 0, found)
+        write(path, 0, found)
 
 
 def forget(path: Path) -> None:
-    """Remove the checksums, before a write to what they are of that is not `Upkeep`'s.
+    """Remove the checksums, before a write to what they are of that `Upkeep` does not make.
 
     Raises:
         OSError: the folder cannot be written to.
     """
-    if sums_of(path).exists():
-        sums_of(path).unlink()
+    if path_of(path).exists():
+        path_of(path).unlink()
         synced(path.parent)
 
 
@@ -253,7 +122,7 @@ def change(path: Path, now: Sums | None = None) -> Change:
     which, number, noted = _noted(path)
     if noted is None or os.path.realpath(path) in _in_hand:
         return Change()
-    now = sums(path) if now is None else now
+    now = of(path) if now is None else now
     log = wal.held(path)
     if now is None or (log and not log.follows(number)) or _noted(path)[0] != which:
         return Change()
@@ -275,12 +144,12 @@ def turn_back(path: Path, change: Change) -> None:
     turn(path, (block * BLOCK * 8 + bit for block, bit in change.bits.items()))
 
 
-def sums_of(path: Path) -> Path:
+def path_of(path: Path) -> Path:
     """Return where the checksums of the journal at *path* are."""
     return path.with_name(f"{path.name}.sums")
 
 
-def _brought_up(sums: Sums | None, path: Path, log: wal.Held) -> Sums | None:
+def brought_up(sums: Sums | None, path: Path, log: wal.Held) -> Sums | None:
     """Return the checksums of a file that had *sums* before the log was put into it."""
     if sums is None or log.size * BLOCK > MOST_BYTES:
         return None
@@ -293,7 +162,12 @@ def _brought_up(sums: Sums | None, path: Path, log: wal.Held) -> Sums | None:
     return found
 
 
-def _write(path: Path, number: int, sums: Sums) -> None:
+def write(path: Path, number: int, sums: Sums) -> None:
+    """Leave checksums, those of a file that has had the log of that number put into it.
+
+    Raises:
+        OSError: they cannot be written.
+    """
     content = _MAGIC + number.to_bytes(_NUMBER_BYTES, "big") + array("I", sums).tobytes()
     draft = path.with_name(f"{path.name}.sums-new")
     draft.unlink(missing_ok=True)
@@ -301,7 +175,7 @@ def _write(path: Path, number: int, sums: Sums) -> None:
         draft.touch(mode=0o600)
         draft.write_bytes(content + _crc(content))
         synced(draft)
-        draft.rename(sums_of(path))
+        draft.rename(path_of(path))
     except OSError:
         draft.unlink(missing_ok=True)
         raise
@@ -313,10 +187,10 @@ def _noted(path: Path) -> tuple[object, int, Sums | None]:
 
     None: there are none to trust.
     """
-    if not sums_of(path).is_file():  # a pipe, say, would not let go of us
+    if not path_of(path).is_file():  # a pipe, say, would not let go of us
         return None, 0, None
     try:
-        with sums_of(path).open("rb") as file:
+        with path_of(path).open("rb") as file:
             found, content = os.fstat(file.fileno()), file.read()
     except OSError:
         return None, 0, None
