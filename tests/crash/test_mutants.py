@@ -17,7 +17,9 @@ INTENT = Mutant("levada_file/intent.py", "            os.fsync(handle)\n")
 TRUNCATION = Mutant(
     "levada_file/segment.py", "            os.ftruncate(self.handle, mark.offset)\n"
 )
-COMMIT = Mutant("levada/journal/schema.py", "PRAGMA synchronous = FULL", "PRAGMA synchronous = OFF")
+COMMIT = Mutant(
+    "levada/journal/opening.py", "PRAGMA synchronous = FULL", "PRAGMA synchronous = OFF"
+)
 PLAN = Mutant(
     "levada/journal/sinks.py",
     "            return [_plan(connection, name, group) for group in groups]\n",

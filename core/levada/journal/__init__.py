@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from levada.event import Event, Origin
 from levada.host import Finding
-from levada.journal import checksums, diagnostics, schema, seen, upkeep
+from levada.journal import checksums, diagnostics, making, opening, seen, upkeep
 from levada.journal.deliveries import Outstanding
 from levada.journal.files import FILE, has_log, settle
 from levada.journal.folder import prepare
@@ -70,17 +70,17 @@ class Journal:
         stack.callback(self._note)
         settle(path)
         if not os.path.lexists(path):
-            schema.create(path)
+            making.create(path)
         unclean = has_log(path)
-        schema.check_is_file(path)
+        opening.check_is_file(path)
         found = upkeep.found(path)
         stack.callback(checksums.let_go, path)
-        self._reader = schema.look(path, found.sums)
+        self._reader = opening.look(path, found.sums)
         checksums.take_in_hand(path)
         stack.callback(self._reader.close)
-        schema.check_whole(self._reader, path, unclean=unclean)
+        opening.check_whole(self._reader, path, unclean=unclean)
         self._reader.execute("PRAGMA query_only = ON")
-        self._writing = schema.connect(path)
+        self._writing = opening.connect(path)
         stack.callback(self._writing.close)
         pages = bound_log(self._writing, self.settings.max_journal_bytes)
         self.uuid, self._bytes = self._meta(path)

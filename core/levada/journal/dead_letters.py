@@ -14,7 +14,7 @@ from attrs import field, frozen
 from levada.batch import Partition, Rejected
 from levada.errors import StateError
 from levada.event import Event
-from levada.journal import schema
+from levada.journal import opening
 from levada.journal.files import FILE
 from levada.journal.rows import room_of, row_of
 from levada.journal.trouble import told
@@ -85,7 +85,7 @@ def letters(folder: Path, choice: Choice) -> list[DeadLetter]:
     path = folder / FILE
     if not path.exists():
         return []
-    with told(path, "read"), closing(schema.connect_to_read(path)) as connection:
+    with told(path, "read"), closing(opening.connect_to_read(path)) as connection:
         return chosen(connection, choice)
 
 

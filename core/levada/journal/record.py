@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from levada._json import Json
 from levada.errors import StateError
-from levada.journal import schema
+from levada.journal import opening
 from levada.journal.files import FILE
 from levada.journal.rows import stored
 from levada.journal.trouble import told
@@ -101,7 +101,7 @@ def recorded(folder: Path, source: str) -> Iterator[Record]:
     path = folder / FILE
     if not path.exists():
         raise StateError(f"there is no journal in {folder}; `levada run` makes it")
-    with closing(schema.connect_to_read(path)) as connection:
+    with closing(opening.connect_to_read(path)) as connection:
         with told(path, "read"):
             connection.execute("BEGIN")
             connection.execute(

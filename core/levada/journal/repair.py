@@ -13,7 +13,7 @@ from attrs import define, field
 
 from levada.errors import StateError
 from levada.event import Event, Origin
-from levada.journal import checksums, schema, upkeep, values, wal
+from levada.journal import checksums, header, opening, upkeep, values, wal
 from levada.journal.dead_letters import bury
 from levada.journal.files import FILE, copied, log_of, put_in_place, removed, settle, synced
 from levada.journal.folder import check
@@ -78,7 +78,7 @@ def repair(folder: Path) -> Repair:
         raise StateError(f"there is no journal in {folder}; there is nothing to repair")
     check(folder)
     with locked(folder):
-        schema.check_is_file(path)
+        opening.check_is_file(path)
         settle(path)
         found = Repair()
         with told(path, "repaired"):
@@ -114,10 +114,10 @@ def _turn_back(path: Path, found: Repair) -> None:
     """Mend what has changed since it was written, as far as it is known what it was."""
     _turn_back_log(path, found)
     _turn_back_file(path, found)
-    if not schema.has_right_header(path):
+    if not header.is_right(path):
         found.copy = found.copy or _copy(path)
         found.structure = "its header had changed"
-        schema.put_header_right(path)
+        header.put_right(path)
 
 
 def _turn_back_log(path: Path, found: Repair) -> None:
@@ -160,7 +160,10 @@ def _is_right(path: Path) -> bool:
 
 def _check(path: Path) -> None:
     """Look whether the file is whole as SQLite sees it."""
-    with told(path, "repaired"), closing(schema.connect_to_read(path, as_it_is=True)) as connection:
+    with (
+        told(path, "repaired"),
+        closing(opening.connect_to_read(path, as_it_is=True)) as connection,
+    ):
         ((found,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
     if found != "ok":
         raise DamagedError(path, str(found))
@@ -168,7 +171,10 @@ def _check(path: Path) -> None:
 
 def _is_odd(path: Path) -> bool:
     """Whether something is wrong in a journal that SQLite can read."""
-    with told(path, "repaired"), closing(schema.connect_to_read(path, as_it_is=True)) as connection:
+    with (
+        told(path, "repaired"),
+        closing(opening.connect_to_read(path, as_it_is=True)) as connection,
+    ):
         connection.text_factory = readable
         return any(values.broken_events(connection)) or bool(values.broken(connection))
 
@@ -186,7 +192,7 @@ def _mend_in_place(path: Path, found: Repair) -> None:
 
 def _mend_all(path: Path, found: Repair) -> None:
     checksums.forget(path)
-    with closing(schema.connect(path)) as connection:
+    with closing(opening.connect(path)) as connection:
         connection.text_factory = readable
         _mend(connection, found)
 
@@ -194,7 +200,10 @@ def _mend_all(path: Path, found: Repair) -> None:
 def _log_is_missing(path: Path) -> bool:
     if wal.is_there(path):
         return False
-    with told(path, "repaired"), closing(schema.connect_to_read(path, as_it_is=True)) as connection:
+    with (
+        told(path, "repaired"),
+        closing(opening.connect_to_read(path, as_it_is=True)) as connection,
+    ):
         return upkeep.lacks_log(connection) or upkeep.may_lack_log(connection)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from levada.errors import StateError
-from levada.journal import schema, tables, values
+from levada.journal import making, opening, tables, values
 from levada.journal.files import copied, removed
 
 log: logging.Logger = logging.getLogger("levada.journal")
@@ -30,7 +30,7 @@ def salvage(path: Path, draft: Path) -> Mapping[str, int]:
         copied(path, work)
         _fill_up(work)
         _mend_schema(work)
-        schema.create(draft)
+        making.create(draft)
         return _copy_all(work, draft, path)
     finally:
         removed(work)
@@ -42,7 +42,7 @@ def readable(text: bytes) -> str:
 
 
 def _copy_all(work: Path, draft: Path, path: Path) -> Mapping[str, int]:
-    with closing(sqlite3.connect(work)) as old, closing(schema.connect(draft)) as new:
+    with closing(sqlite3.connect(work)) as old, closing(opening.connect(draft)) as new:
         old.text_factory = readable
         new.execute("PRAGMA foreign_keys = OFF")
         new.execute("BEGIN")

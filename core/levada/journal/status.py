@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from levada._json import Json
 from levada.errors import StateError
-from levada.journal import schema
+from levada.journal import opening
 from levada.journal.files import FILE
 from levada.journal.pruning import usable
 from levada.journal.rows import stored
@@ -126,7 +126,7 @@ def status(folder: Path, *, max_bytes: int) -> JournalStatus | None:
     path = folder / FILE
     if not path.exists():
         return None
-    with told(path, "read"), closing(schema.connect_to_read(path)) as connection:
+    with told(path, "read"), closing(opening.connect_to_read(path)) as connection:
         connection.execute("BEGIN")  # one snapshot for all that follows
         return _journal(connection, path, max_bytes)
 

@@ -32,7 +32,7 @@ class Found:
 class Upkeep:
     """Puts SQLite's log into the journal's file as it grows, and leaves word of it each time.
 
-    The connection must not do so by itself, as `schema.connect` sees to: at its next commit it would
+    The connection must not do so by itself, as `opening.connect` sees to: at its next commit it would
     begin its log anew, and nobody could say any more what the file should be.
 
     A file that says no more than that it was opened has lost its log. One that says that it is in

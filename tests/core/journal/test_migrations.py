@@ -6,7 +6,7 @@ import pytest
 
 from crash.test_kill_in_migration import BACK_TO_1
 from levada import StateError
-from levada.journal import schema, tables
+from levada.journal import making, opening, tables
 from levada.journal.rows import checksum
 
 ROWS = """
@@ -19,7 +19,7 @@ INSERT INTO seen VALUES (1, 'evt-1', 1);
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "state.db"
-    schema.create(path)
+    making.create(path)
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(ROWS + BACK_TO_1)
     return path
@@ -30,7 +30,7 @@ def columns(connection: sqlite3.Connection, table: str) -> set[str]:
 
 
 def test_an_older_journal_is_brought_up_to_date(path: Path) -> None:
-    with closing(schema.connect(path)) as connection:
+    with closing(opening.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (tables.VERSION,)
         assert "memo" in columns(connection, "partition")
         assert connection.execute("SELECT * FROM seen").fetchall() == [(1, "evt-1", 0)]
@@ -40,7 +40,7 @@ def test_an_older_journal_is_brought_up_to_date(path: Path) -> None:
 
 
 def test_a_copy_of_it_stays(path: Path) -> None:
-    schema.connect(path).close()
+    opening.connect(path).close()
 
     copy = path.with_name("state.db.bak-v1")
     assert copy.stat().st_mode & 0o777 == 0o600
@@ -53,7 +53,7 @@ def test_a_reader_leaves_it_as_it_is(path: Path) -> None:
     before = path.read_bytes()
 
     with pytest.raises(StateError, match="older Levada; `levada run` brings it up to date"):
-        schema.connect_to_read(path)
+        opening.connect_to_read(path)
 
     assert path.read_bytes() == before
 
@@ -63,7 +63,7 @@ def test_a_step_that_fails_changes_nothing(path: Path) -> None:
         connection.execute("CREATE TABLE diagnostic (theirs)")
 
     with pytest.raises(StateError, match="already exists"):
-        schema.connect(path)
+        opening.connect(path)
 
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (1,)
@@ -71,8 +71,8 @@ def test_a_step_that_fails_changes_nothing(path: Path) -> None:
 
 
 def test_both_ways_lead_to_the_same_tables(path: Path, tmp_path: Path) -> None:
-    schema.connect(path).close()
-    schema.create(tmp_path / "new.db")
+    opening.connect(path).close()
+    making.create(tmp_path / "new.db")
 
     with (
         closing(sqlite3.connect(path)) as old,

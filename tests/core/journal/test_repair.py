@@ -7,7 +7,7 @@ import pytest
 
 from core.doubles import CollectingSink, ScriptedSource, event, events, settings
 from levada import Batch, Partition, StateError
-from levada.journal import Cursor, Journal, checksums, schema, values
+from levada.journal import Cursor, Journal, checksums, opening, values
 from levada.journal.dead_letters import Choice, letters
 from levada.journal.repair import repair
 from levada.journal.status import SinkStatus, status
@@ -93,7 +93,7 @@ async def use(tmp_path: Path) -> None:
 
 
 def values_broken(folder: Path) -> dict[str, int]:
-    with closing(schema.connect(folder / "state.db")) as connection:
+    with closing(opening.connect(folder / "state.db")) as connection:
         return values.broken(connection)
 
 

@@ -12,7 +12,7 @@ from core.doubles import ScriptedSource, event, settings
 from core.journal.states import EVENTS, LONG, at_rest, changed, fill, flipped, left
 from crash.test_kill_in_migration import BACK_TO_1
 from levada import Batch, Partition, StateError
-from levada.journal import Journal, checksums, schema, upkeep, wal
+from levada.journal import Journal, checksums, opening, upkeep, wal
 from levada.journal.files import log_of
 from levada.journal.repair import repair
 from levada.journal.status import status
@@ -118,7 +118,7 @@ async def test_somebody_who_reads_keeps_it_from_being_noted_only_for_a_while(
     path = tmp_path / "state" / "state.db"
     async with Journal(settings(tmp_path)) as journal:
         await fill(journal)
-        with closing(schema.connect_to_read(path)) as reader:
+        with closing(opening.connect_to_read(path)) as reader:
             reader.execute("BEGIN")
             reader.execute("SELECT * FROM meta").fetchone()
             await journal.write(lambda connection: connection.execute(LONG))
@@ -145,7 +145,7 @@ async def test_a_program_that_puts_the_log_in_before_it_is_opened_does_no_harm(
     found = upkeep.found(crashed)
     changed(crashed, how)
 
-    with closing(schema.connect(crashed)) as connection:
+    with closing(opening.connect(crashed)) as connection:
         it = upkeep.Upkeep(connection, crashed, log_pages=1_000, found=found)
         it.end()
 

@@ -11,7 +11,7 @@ import pytest
 
 from core.doubles import ScriptedSource, event, settings
 from levada import Batch, Partition, StateError
-from levada.journal import Journal, schema, wal
+from levada.journal import Journal, opening, wal
 from levada.journal.repair import repair
 from levada.setup import SourceSetup
 
@@ -174,7 +174,7 @@ async def test_a_journal_that_was_read_only_for_a_while_is_usable_afterwards(
     monkeypatch.setattr("os.access", lambda path, _: Path(path).stat().st_mode & 0o200)
     make(crashed, 0o400)
     if reading:
-        schema.connect_to_read(crashed).close()
+        opening.connect_to_read(crashed).close()
     refused(crashed, r"state\.db cannot be written to by user \d+; change its mode")
     assert {each.name for each in crashed.parent.iterdir()} == {
         "state.db",
@@ -237,7 +237,7 @@ async def test_a_journal_that_somebody_else_is_writing_to_keeps_its_checksums(
 ) -> None:
     async with Journal(settings(tmp_path)):
         pass
-    monkeypatch.setattr(schema, "PRAGMAS", schema.PRAGMAS.replace("5000", "50"))
+    monkeypatch.setattr(opening, "PRAGMAS", opening.PRAGMAS.replace("5000", "50"))
     with closing(sqlite3.connect(crashed, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
 

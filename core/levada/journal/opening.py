@@ -1,33 +1,21 @@
-"""How a journal is made, checked and opened."""
+"""How a journal is checked and opened."""
 
 import errno
 import logging
 import os
 import sqlite3
-import uuid
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 from levada.errors import StateError
-from levada.journal import checksums, upkeep, values, wal
-from levada.journal.files import (
-    PAGE_BYTES,
-    besides,
-    has_log,
-    has_room,
-    log_of,
-    removed,
-    synced,
-)
+from levada.journal import checksums, header, upkeep, values, wal
+from levada.journal.files import besides, has_log, has_room, log_of
 from levada.journal.migrations import migrate
-from levada.journal.tables import TABLES, VERSION, columns, columns_expected
+from levada.journal.tables import VERSION, columns, columns_expected
 from levada.journal.trouble import DamagedError, is_of_place, told
 
 log: logging.Logger = logging.getLogger("levada.journal")
 
-APPLICATION_ID = 0x4C565644  # "LVVD"
-MAGIC = b"SQLite format 3\0"
-HEADER_BYTES = 100
 MOST_VERSIONS = 1000
 
 ALWAYS_CHECKED_BYTES = 64 * 1024 * 1024
@@ -92,7 +80,7 @@ def look(path: Path, sums: checksums.Sums | None = None) -> sqlite3.Connection:
     with told(path, "opened"), ExitStack() as stack:
         check_can_write(path)
         change = _change(path, sums)
-        if not has_right_header(path):
+        if not header.is_right(path):
             raise DamagedError(path, "its header has changed")
         if wal.damage(path):
             raise DamagedError(path, f"its log, {log_of(path).name}, has changed")
@@ -179,34 +167,6 @@ def check_can_write(path: Path) -> None:
             beside.chmod(0o600)
 
 
-def has_right_header(path: Path) -> bool:
-    """Whether what is the same in every journal is in the header of this one, or it is none."""
-    with path.open("rb") as file:
-        header = file.read(HEADER_BYTES)
-    return header == right_header(header)
-
-
-def put_header_right(path: Path) -> None:
-    """Have the header of a journal say what it says in every one."""
-    with path.open("r+b") as file:
-        header = file.read(HEADER_BYTES)
-        file.seek(0)
-        file.write(right_header(header))
-    synced(path)
-
-
-def right_header(header: bytes) -> bytes:
-    """Return the header of a journal with what is the same in every one put right.
-
-    What does not say that it is a journal is left alone.
-    """
-    if header[68:72] != APPLICATION_ID.to_bytes(4, "big"):
-        return header
-    how = header[18:20] if header[18:20] == b"\1\1" else b"\2\2"  # as VACUUM INTO makes it, and we
-    same = MAGIC + PAGE_BYTES.to_bytes(2, "big") + how + b"\x00\x40\x20\x20"
-    return same + header[len(same) :]
-
-
 def check_whole(connection: sqlite3.Connection, path: Path, *, unclean: bool) -> None:
     """Check the structure of a journal before anything is done with it.
 
@@ -239,47 +199,6 @@ def _check_all(
     if odd or (values_too and any(values.broken_events(connection))):
         raise DamagedError(path, f"{', '.join(odd) or 'events'} changed since it was written")
     log.warning("%s was changed since Levada wrote it; what can be checked of it is right", path)
-
-
-def create(path: Path) -> None:
-    """Create an empty journal at *path*, durable once this returns.
-
-    It is made under another name and renamed, so *path* is either whole or not there.
-
-    Raises:
-        StateError: *path* was removed, but not what belongs to it.
-    """
-    for left in (
-        log_of(path),
-        checksums.path_of(path),
-    ):  # SQLite would replay a log into the new file
-        if left.exists():
-            raise StateError(
-                f"{path} is missing, but {left.name} is there; restore it, or remove both"
-            )
-    with told(path, "made"):
-        _create(path)
-
-
-def _create(path: Path) -> None:
-    draft = path.with_suffix(".new")
-    removed(draft)
-    draft.touch(mode=0o600)  # the files that SQLite puts beside it get the same mode
-    connection = _open(draft)
-    try:
-        connection.executescript(
-            f"PRAGMA page_size = {PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL;"
-            "PRAGMA journal_mode = WAL;"  # from the first, so that there is only one kind of log
-            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
-            f"BEGIN; {TABLES} COMMIT;"
-        )
-        connection.execute("INSERT INTO meta VALUES ('journal', ?)", (str(uuid.uuid4()),))
-        connection.execute("INSERT INTO meta VALUES ('bytes', '0'), ('closed', '1')")
-    finally:
-        connection.close()
-    synced(draft)
-    draft.rename(path)
-    synced(path.parent)
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
@@ -316,7 +235,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> int:
     if path.stat().st_size == 0:
         raise StateError(f"{path} is empty; remove it to start afresh, or restore a copy")
     (application,) = connection.execute("PRAGMA application_id").fetchone()
-    if application != APPLICATION_ID:
+    if application != header.APPLICATION_ID:
         raise StateError(f"{path} is not a journal of Levada; point `state` at another folder")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     is_one = 0 < version <= MOST_VERSIONS
