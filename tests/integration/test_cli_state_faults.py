@@ -175,6 +175,18 @@ def test_a_journal_that_is_a_link_to_nothing_is_not_begun_again(desk: Desk) -> N
     assert run(desk, "run p.toml").returncode == 0
 
 
+def test_a_journal_that_is_gone_is_missed_where_something_of_it_is_left(desk: Desk) -> None:
+    crash(desk)
+    (state(desk) / "state.db").unlink()
+
+    for command in (*READING, *WRITING, "dead drop p.toml --all"):
+        refused(desk, command, "state.db is missing, but not state.db-wal and state.db.sums; rest")
+
+    (state(desk) / "state.db-wal").unlink()
+    refused(desk, "status p.toml", "remove state.db.sums as well to start afresh")
+    assert not (state(desk) / "state.db").exists()
+
+
 def test_a_journal_that_is_taken_away_during_a_run_ends_it(desk: Desk) -> None:
     process = desk.start("run", "p.toml", "--follow")
     until(lambda: b"closed2" in (state(desk) / "state.db").read_bytes())

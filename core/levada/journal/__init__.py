@@ -9,7 +9,6 @@ journal was like when it was last written.
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -69,7 +68,7 @@ class Journal:
     def _open(self, path: Path, stack: ExitStack) -> None:
         stack.callback(self._note)
         settle(path)
-        if not os.path.lexists(path):
+        if making.made_in(path.parent) is None:
             making.create(path)
         unclean = has_log(path)
         opening.check_is_file(path)

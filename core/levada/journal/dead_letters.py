@@ -15,7 +15,7 @@ from levada.batch import Partition, Rejected
 from levada.errors import StateError
 from levada.event import Event
 from levada.journal import opening
-from levada.journal.files import FILE
+from levada.journal.making import made_in
 from levada.journal.rows import room_of, row_of
 from levada.journal.trouble import told
 from levada.secret import scrub_known
@@ -82,8 +82,8 @@ def letters(folder: Path, choice: Choice) -> list[DeadLetter]:
     Raises:
         StateError: there is something, but not a journal that can be read.
     """
-    path = folder / FILE
-    if not path.exists():
+    path = made_in(folder)
+    if path is None:
         return []
     with told(path, "read"), closing(opening.connect_to_read(path)) as connection:
         return chosen(connection, choice)

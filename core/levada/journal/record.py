@@ -12,7 +12,7 @@ from attrs import field, frozen
 from levada._json import Json
 from levada.errors import StateError
 from levada.journal import opening
-from levada.journal.files import FILE
+from levada.journal.making import made_in
 from levada.journal.rows import stored
 from levada.journal.trouble import told
 
@@ -98,8 +98,8 @@ def recorded(folder: Path, source: str) -> Iterator[Record]:
     Raises:
         StateError: there is no journal, or none that can be read.
     """
-    path = folder / FILE
-    if not path.exists():
+    path = made_in(folder)
+    if path is None:
         raise StateError(f"there is no journal in {folder}; `levada run` makes it")
     with closing(opening.connect_to_read(path)) as connection:
         with told(path, "read"):

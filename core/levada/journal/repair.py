@@ -15,9 +15,10 @@ from levada.errors import StateError
 from levada.event import Event, Origin
 from levada.journal import checksums, header, opening, upkeep, values, wal
 from levada.journal.dead_letters import bury
-from levada.journal.files import FILE, copied, log_of, put_in_place, removed, settle, synced
+from levada.journal.files import copied, log_of, put_in_place, removed, settle, synced
 from levada.journal.folder import check
 from levada.journal.lock import locked
+from levada.journal.making import made_in
 from levada.journal.rows import ranges
 from levada.journal.salvage import readable, salvage
 from levada.journal.trouble import DamagedError, told
@@ -73,8 +74,8 @@ def repair(folder: Path) -> Repair:
         StateError: there is none, another process or user has it, or not even its tables can be
             read.
     """
-    path = folder / FILE
-    if not path.exists():
+    path = made_in(folder)
+    if path is None:
         raise StateError(f"there is no journal in {folder}; there is nothing to repair")
     check(folder)
     with locked(folder):

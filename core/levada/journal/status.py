@@ -12,7 +12,7 @@ from attrs import field, frozen
 from levada._json import Json
 from levada.errors import StateError
 from levada.journal import opening
-from levada.journal.files import FILE
+from levada.journal.making import made_in
 from levada.journal.pruning import usable
 from levada.journal.rows import stored
 from levada.journal.trouble import told
@@ -123,8 +123,8 @@ def status(folder: Path, *, max_bytes: int) -> JournalStatus | None:
     Raises:
         StateError: there is something, but not a journal that can be read.
     """
-    path = folder / FILE
-    if not path.exists():
+    path = made_in(folder)
+    if path is None:
         return None
     with told(path, "read"), closing(opening.connect_to_read(path)) as connection:
         connection.execute("BEGIN")  # one snapshot for all that follows

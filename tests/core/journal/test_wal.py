@@ -229,7 +229,7 @@ async def test_the_checksums_of_a_journal_that_is_gone_are_noticed(
         pass
     shutil.move(crashed, tmp_path)
 
-    refused(crashed, r"state\.db is missing, but state\.db\.sums is there")
+    refused(crashed, r"state\.db is missing, but not state\.db\.sums; restore it")
 
 
 async def test_a_journal_that_somebody_else_is_writing_to_keeps_its_checksums(
