@@ -72,8 +72,8 @@ class Drain:
         self._patience_s = host.settings.request_timeout.total_seconds()
         self._brake = Brake(self._lanes())
         self._planner = self._planned()
-        if cursor.due > time.time():
-            self._brake.ask(timedelta(seconds=cursor.due - time.time()))
+        if cursor.due > time.monotonic():
+            self._brake.ask(timedelta(seconds=cursor.due - time.monotonic()))
         self._crashes = 0
         self._open = False
         self._ready = False
@@ -355,11 +355,10 @@ class Drain:
         delivery.attempts += 1
         delivery.reason = str(failure)
         if failure.after is not None:
-            delivery.due = time.time() + failure.after.total_seconds()
+            delivery.due = time.monotonic() + failure.after.total_seconds()
         self._fail(failure)
-        await self._cursor.failed(
-            delivery, persist_due=failure.persist, everywhere=failure.everywhere
-        )
+        wait = failure.after if failure.persist else None
+        await self._cursor.failed(delivery, wait=wait, everywhere=failure.everywhere)
         self._planner.put_back(delivery)
 
     def _fail(self, failure: Retry) -> None:

@@ -44,7 +44,7 @@ class Planner:
 
         With *flush* none of them waits to be filled up.
         """
-        self._looked_at = time.time()
+        self._looked_at = time.monotonic()
         filling_since, self._filling_since = self._filling_since, None
         running = list(running)
         while not self._enough(running):
@@ -92,7 +92,7 @@ class Planner:
 
     def startable(self, running: Iterable[Outstanding], most: int) -> list[Outstanding]:
         """Return at most *most* deliveries that could start now, oldest first."""
-        now = time.time()
+        now = time.monotonic()
         found: list[Outstanding] = []
         blocked = {key for delivery in running for key in delivery.partitions}
         for delivery in self.waiting:
@@ -113,7 +113,7 @@ class Planner:
 
     def next_s(self) -> float | None:
         """Return how long until something can change by itself; None if nothing can."""
-        now = time.time()
+        now = time.monotonic()
         # What came due since the last look has not been started: it must not be slept through.
         waits = [delivery.due - now for delivery in self.waiting if delivery.due > self._looked_at]
         if self._filling_since is not None:

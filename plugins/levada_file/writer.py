@@ -122,7 +122,10 @@ class Writer:
             return False
         too_large = segment.offset + more > self.rotate_bytes
         age_s = time.time() - segment.created
-        too_old = self.rotate_every is not None and age_s >= self.rotate_every.total_seconds()
+        # Younger than nothing: the clock was set back, and nobody knows any more how old it is.
+        too_old = (
+            self.rotate_every is not None and not 0 <= age_s < self.rotate_every.total_seconds()
+        )
         other_format = (segment.path.suffix == ".gz") != self.layout.gzip
         return too_large or too_old or other_format
 

@@ -25,9 +25,9 @@ class Capabilities:
     _ctx: SourceContext
 
     def has(self, route: Route) -> bool:
-        """Return whether to try a route."""
+        """Return whether to try a route; also one that is only missed later, by a clock set back since."""
         since = parse_time(self.missing.get(route))
-        return since is None or datetime.now(UTC) - since >= ASKED_AGAIN_AFTER
+        return since is None or not timedelta(0) <= datetime.now(UTC) - since < ASKED_AGAIN_AFTER
 
     def miss(self, route: Route, why: object) -> None:
         """Note that a route answered 404 although what it is about exists."""

@@ -31,9 +31,11 @@ from levada import (
 from levada.drain import Drain
 from levada.host import Host
 from levada.journal import Journal
+from levada.journal.status import status
 from levada.setup import SinkSetup, SourceSetup
 
 SOON = timedelta(0)
+RIGHT_TIME = time.time
 
 
 @pytest.fixture
@@ -237,6 +239,70 @@ async def test_a_wait_that_the_other_side_asked_for_survives_a_restart(tmp_path:
         ((due, attempts),) = journal.read("SELECT due, attempts FROM delivery")
         assert 3590 < due - time.time() <= 3600
         assert attempts == 1
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, ahead: timedelta) -> None:
+    """Have the time of day be *ahead* of what it is; the monotonic clock goes on as it was."""
+    monkeypatch.setattr("time.time", lambda: RIGHT_TIME() + ahead.total_seconds())
+
+
+@pytest.mark.parametrize("everywhere", [False, True], ids=["one delivery", "the whole sink"])
+async def test_a_clock_that_is_set_back_between_two_runs_makes_no_wait_longer_than_was_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, everywhere: bool
+) -> None:
+    with monkeypatch.context() as patch:
+        set_clock(patch, timedelta(days=365))
+        async with Journal(settings(tmp_path)) as journal:
+            await keep(journal, events(1, 3))
+            wait = timedelta(seconds=1)
+            sink = CollectingSink(script=[Retry("503", after=wait, everywhere=everywhere)])
+            await run(await drain_of(journal, sink), lambda drain: drain.condition == "failing")
+
+    shown = status(tmp_path / "state", max_bytes=1)
+    async with Journal(settings(tmp_path)) as journal:
+        drain = await drain_of(journal, CollectingSink())
+        left_s = drain.next_attempt_s()
+        await run(drain)
+
+    assert shown
+    assert (shown.sinks[0].outstanding[0].due or 0.0) <= time.time() + 1
+    assert 0.5 < left_s <= 1
+    assert drain.tally.delivered == 3
+
+
+async def test_a_long_wait_outlasts_any_number_of_restarts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        await keep(journal, events(1, 3))
+        sink = CollectingSink(script=[Retry("429", after=timedelta(hours=2), everywhere=True)])
+        await run(await drain_of(journal, sink), lambda drain: drain.condition == "failing")
+
+    left_s = []
+    for hours in (1, -3, -2, -1):  # after one hour it is set back by four, and goes on
+        set_clock(monkeypatch, timedelta(hours=hours))
+        async with Journal(settings(tmp_path)) as journal:
+            drain = await drain_of(journal, CollectingSink())
+            left_s.append(drain.next_attempt_s())
+
+    assert left_s == pytest.approx([3600, 7200, 3600, 0], abs=5)
+
+
+async def test_a_clock_that_is_set_back_in_a_run_holds_nothing_up(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keep(journal, events(1, 3))
+    sink = CollectingSink(script=[Retry("503", after=timedelta(seconds=0.3))])
+    drain = await drain_of(journal, sink)
+
+    def failed(drain: Drain) -> bool:
+        if drain.condition == "failing":
+            set_clock(monkeypatch, timedelta(days=-365))
+        return drain.caught_up
+
+    await run(drain, failed)
+
+    assert drain.tally.delivered == 3
 
 
 async def test_attempts_are_counted_over_restarts(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ async def test_with_one_lane_deliveries_start_in_the_order_of_the_journal(journa
     planner = await planner_of(journal, batch_size=1)
     await planner.top_up([], flush=True)
 
-    planner.waiting[0].due = time.time() + 60
+    planner.waiting[0].due = time.monotonic() + 60
 
     assert planner.startable([], 4) == []
 
@@ -67,7 +67,7 @@ async def test_with_lanes_a_waiting_delivery_holds_only_its_own_partitions(
     planner = await planner_of(journal, batch_size=1, width=4)
     await planner.top_up([], flush=True)
 
-    planner.waiting[0].due = time.time() + 60
+    planner.waiting[0].due = time.monotonic() + 60
 
     assert plan(planner.startable([], 4)) == [[3]]
 
@@ -197,7 +197,7 @@ async def test_the_next_attempt_is_known_ahead(journal: Journal) -> None:
     planner = await planner_of(journal)
     await planner.top_up([], flush=True)
 
-    planner.waiting[0].due = time.time() + 60
+    planner.waiting[0].due = time.monotonic() + 60
 
     wait_s = planner.next_s()
     assert wait_s is not None

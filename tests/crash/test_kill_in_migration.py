@@ -29,6 +29,8 @@ DROP INDEX partition_settled;
 DROP TABLE diagnostic;
 ALTER TABLE sink DROP COLUMN due;
 ALTER TABLE sink DROP COLUMN moves;
+ALTER TABLE sink DROP COLUMN wait;
+ALTER TABLE delivery DROP COLUMN wait;
 UPDATE event SET crc = 0;
 PRAGMA user_version = 1;
 """

@@ -9,6 +9,7 @@ journal was like when it was last written.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -19,7 +20,7 @@ from typing import Any, Self
 from levada.event import Event, Origin
 from levada.host import Finding
 from levada.journal import checksums, diagnostics, making, opening, seen, upkeep
-from levada.journal.deliveries import Outstanding
+from levada.journal.deliveries import Outstanding, keep_waits
 from levada.journal.files import FILE, has_log, settle
 from levada.journal.folder import prepare
 from levada.journal.lock import locked
@@ -84,6 +85,7 @@ class Journal:
         pages = bound_log(self._writing, self.settings.max_journal_bytes)
         self.uuid, self._bytes = self._meta(path)
         self._upkeep = upkeep.Upkeep(self._writing, path, log_pages=pages, found=found)
+        keep_waits(self._writing)
         self._writer = Writer(self._writing, path, self._upkeep)
 
     def _meta(self, path: Path) -> tuple[str, int]:
@@ -234,7 +236,7 @@ class Journal:
         longer in the pipeline has not got does not hold anything back: that sink's count of
         dropped events grows.
         """
-        until = time.time() + 1 if early else time.time() - self.settings.retention.total_seconds()
+        until = math.inf if early else time.time() - self.settings.retention.total_seconds()
         total = 0
         while True:
             work = self.write(lambda connection: pruned(connection, self._sinks, until))

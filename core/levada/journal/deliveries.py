@@ -1,5 +1,7 @@
 """Deliveries that were planned and are not done."""
 
+import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -32,7 +34,7 @@ class Outstanding:
     """Attempts that have failed."""
 
     due: float = 0.0
-    """When to try next, in Unix seconds; 0: now."""
+    """When to try next, by the monotonic clock; 0: now."""
 
     reason: str = ""
     """Why the last attempt failed."""
@@ -77,3 +79,15 @@ class Outstanding:
     def release(self) -> None:
         """Let go of the events."""
         self._events = None
+
+
+def keep_waits(connection: sqlite3.Connection) -> None:
+    """Have nothing wait longer than was asked, as it would where the clock has been set back since."""
+    now = time.time()
+    for table in ("delivery", "sink"):
+        connection.execute(f"UPDATE {table} SET due = ? + wait WHERE due > ? + wait", (now, now))
+
+
+def by_monotonic(due: float | None) -> float:
+    """Return when something is due that is stored in Unix seconds; 0: now."""
+    return 0.0 if due is None else time.monotonic() + due - time.time()

@@ -37,6 +37,7 @@ STEPS: Final[Mapping[int, str]] = {
     """,
     2: "ALTER TABLE sink ADD COLUMN due REAL;",
     3: "ALTER TABLE sink ADD COLUMN moves INTEGER NOT NULL DEFAULT 0;",
+    4: "ALTER TABLE sink ADD COLUMN wait REAL; ALTER TABLE delivery ADD COLUMN wait REAL;",
 }
 """What leads from each version to the next one."""
 

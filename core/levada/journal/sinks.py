@@ -2,8 +2,10 @@
 
 import json
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Awaitable, Iterable, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from levada._json import Json
@@ -11,7 +13,7 @@ from levada.asking import identity_of
 from levada.errors import StateError
 from levada.event import Event
 from levada.journal import dead_letters
-from levada.journal.deliveries import Outstanding, Ranges
+from levada.journal.deliveries import Outstanding, Ranges, by_monotonic
 from levada.journal.rows import ranges, stored
 from levada.secret import scrub_known
 from levada.setup import SinkSetup
@@ -34,7 +36,7 @@ class Cursor:
         self.receipt: Json = None
         self.disabled: str | None = None
         self.due: float = 0.0
-        """When the destination may be asked again, in Unix seconds, as it said itself; 0: now."""
+        """When the destination may be asked again, by the monotonic clock, as it said itself; 0: now."""
         self._moves = 0
 
     async def register(self, *, accept_identity_change: bool = False) -> None:
@@ -71,7 +73,7 @@ class Cursor:
             "SELECT seq, receipt, state, reason, due, moves FROM sink WHERE name = ?",
             self._setup.name,
         )
-        self.due = due or 0.0
+        self.due = by_monotonic(due)
         self.receipt = stored(receipt)
         self.disabled = (reason or "disabled") if state == "disabled" else None
 
@@ -102,7 +104,7 @@ class Cursor:
             self._setup.name,
         )
         return [
-            self._outstanding(row, stored(members), attempts, due or 0.0, reason or "")
+            self._outstanding(row, stored(members), attempts, by_monotonic(due), reason or "")
             for row, members, attempts, due, reason in rows
         ]
 
@@ -163,23 +165,25 @@ class Cursor:
         return self._journal.write(write, urgent=True, of=self)
 
     def failed(
-        self, delivery: Outstanding, *, persist_due: bool, everywhere: bool
+        self, delivery: Outstanding, *, wait: timedelta | None, everywhere: bool
     ) -> Awaitable[None]:
-        """Record a failed attempt, and the time of the next one if it is to outlast the process.
+        """Record a failed attempt, and the *wait* until the next one if it is to outlast the process.
 
-        With *everywhere* that is the time of the whole sink as well.
+        With *everywhere* the whole sink waits as long.
         """
-        due = delivery.due or None if persist_due else None
+        wait_s = None if wait is None else wait.total_seconds()
+        due = None if wait_s is None else time.time() + wait_s
         reason, name = scrub_known(delivery.reason), self._setup.name
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(
-                "UPDATE delivery SET attempts = ?, due = ?, reason = ? WHERE id = ?",
-                (delivery.attempts, due, reason, delivery.row),
+                "UPDATE delivery SET attempts = ?, due = ?, wait = ?, reason = ? WHERE id = ?",
+                (delivery.attempts, due, wait_s, reason, delivery.row),
             )
-            if due and everywhere:
+            if due is not None and everywhere:
                 connection.execute(
-                    "UPDATE sink SET due = max(coalesce(due, 0), ?) WHERE name = ?", (due, name)
+                    "UPDATE sink SET due = ?, wait = ? WHERE name = ? AND coalesce(due, 0) < ?",
+                    (due, wait_s, name, due),
                 )
 
         return self._journal.write(write, of=self)

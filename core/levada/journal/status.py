@@ -219,7 +219,7 @@ def _sink(connection: sqlite3.Connection, row: Any, last: int) -> SinkStatus:
         _delivery(*each)
         for each in _rows(
             connection,
-            "SELECT members, attempts, due, reason FROM delivery WHERE sink = ? ORDER BY first",
+            "SELECT members, attempts, due, wait, reason FROM delivery WHERE sink = ? ORDER BY first",
             name,
         )
     ]
@@ -240,10 +240,19 @@ def _sink(connection: sqlite3.Connection, row: Any, last: int) -> SinkStatus:
     )
 
 
-def _delivery(members: str, attempts: int, due: float | None, reason: str | None) -> DeliveryStatus:
+def _delivery(
+    members: str, attempts: int, due: float | None, wait: float | None, reason: str | None
+) -> DeliveryStatus:
     events = sum(last - first + 1 for first, last in stored(members))
-    waits = due is not None and due > time.time()
-    return DeliveryStatus(events, attempts, due if waits else None, reason or "")
+    return DeliveryStatus(events, attempts, _due(due, wait), reason or "")
+
+
+def _due(due: float | None, wait: float | None) -> float | None:
+    """Return when an attempt is due that is due later, should the clock have been set back since."""
+    now = time.time()
+    if due is None or due <= now:
+        return None
+    return due if wait is None else min(due, now + wait)
 
 
 def _rows(connection: sqlite3.Connection, query: str, *values: object) -> list[Any]:

@@ -6,7 +6,7 @@ from contextlib import closing
 from functools import cache
 from typing import Any, TypeAlias
 
-VERSION = 4
+VERSION = 5
 """Of the tables; `levada.journal.migrations` leads to it."""
 
 Column: TypeAlias = tuple[Any, ...]
@@ -75,7 +75,8 @@ CREATE TABLE event (
     kept_at INTEGER NOT NULL
 );
 
--- `due` is when the whole sink may be tried again, for what its destination asked, in Unix seconds.
+-- `due` is when the whole sink may be tried again, for what its destination asked, in Unix seconds;
+-- `wait` is how many seconds that was from when it asked: more cannot be left.
 -- `moves` is how often it has lost its receipt, because it went on elsewhere or by damage.
 CREATE TABLE sink (
     name TEXT PRIMARY KEY,
@@ -91,9 +92,11 @@ CREATE TABLE sink (
     dropped INTEGER NOT NULL DEFAULT 0,
     filtered INTEGER NOT NULL DEFAULT 0,
     due REAL,
-    moves INTEGER NOT NULL DEFAULT 0
+    moves INTEGER NOT NULL DEFAULT 0,
+    wait REAL
 ) WITHOUT ROWID;
 
+-- `due` and `wait` as in `sink`.
 CREATE TABLE delivery (
     id INTEGER PRIMARY KEY,
     sink TEXT NOT NULL REFERENCES sink (name),
@@ -101,7 +104,8 @@ CREATE TABLE delivery (
     members TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
     due REAL,
-    reason TEXT
+    reason TEXT,
+    wait REAL
 );
 CREATE INDEX delivery_sink ON delivery (sink, first);
 

@@ -189,6 +189,18 @@ async def test_delivered_events_stay_until_their_retention_is_over(tmp_path: Pat
         assert (pruned, left(journal)) == (2, [3])
 
 
+async def test_where_room_is_needed_events_of_a_time_to_come_go_as_well(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        state, (archive,) = await opened(journal, "archive")
+        await state.keep(RUN, Batch(events(1, 3)))
+        await delivered(archive, 3)
+        changed(tmp_path, "UPDATE event SET kept_at = ?", time.time() + 365 * 86_400)
+
+        await journal.prune(early=True)
+
+        assert left(journal) == []
+
+
 async def test_pruning_waits_for_the_slowest_sink(tmp_path: Path) -> None:
     async with Journal(settings(tmp_path)) as journal:
         state, (fast, slow) = await opened(journal, "fast", "slow")

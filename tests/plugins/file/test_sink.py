@@ -131,6 +131,19 @@ async def test_rotates_by_age_counted_from_the_receipt(
     assert [numbers(path) for path in segments(tmp_path / "archive")] == [[1], [2]]
 
 
+async def test_rotates_what_is_of_an_age_to_come_as_the_clock_was_set_back(
+    resumed: Resumed, delivery: DeliveryOf, ctx: Context, tmp_path: Path
+) -> None:
+    first = await resumed(rotate_every=timedelta(hours=1))
+    receipt = await first.write(delivery(1, 1), ctx)
+    ahead = {**receipt, "created": receipt["created"] + 365 * 86400}
+
+    again = await resumed(ahead, rotate_every=timedelta(hours=1))
+    await again.write(delivery(2, 2), ctx)
+
+    assert [numbers(path) for path in segments(tmp_path / "archive")] == [[1], [2]]
+
+
 async def test_a_new_segment_never_committed_is_removed(
     resumed: Resumed, delivery: DeliveryOf, ctx: Context, tmp_path: Path
 ) -> None:

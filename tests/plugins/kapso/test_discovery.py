@@ -1,5 +1,6 @@
 """Which executions the source `kapso` shows, and which lists it asks for."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -130,6 +131,27 @@ async def test_where_there_is_no_list_of_workflows_given_ones_do_without_it() ->
             "/workflows/b/executions",
         ]
     assert [what for what, _ in desk.reports] == ["route.missing"]
+
+
+@pytest.mark.parametrize(
+    ("ago", "again"),
+    [(timedelta(hours=1), False), (timedelta(days=2), True), (timedelta(days=-365), True)],
+    ids=["lately", "long ago", "by a clock that was ahead"],
+)
+async def test_a_list_of_workflows_that_was_not_there_is_asked_for_again_after_a_day(
+    ago: timedelta, *, again: bool
+) -> None:
+    world = KapsoWorld.sample(workflows=2)
+    async with KapsoServer(world) as kapso, opened(kapso.url, workflows=world.workflows) as desk:
+        checkpoint = (await desk.discover())[-1]
+        assert isinstance(checkpoint, Checkpoint)
+        assert isinstance(checkpoint.position, dict)
+        asked(kapso)
+        missing = {"workflows": (datetime.now(UTC) - ago).isoformat()}
+
+        await desk.discover({**checkpoint.position, "missing": missing})
+
+        assert ("/workflows" in asked(kapso)) == again
 
 
 async def test_a_given_workflow_that_is_not_in_the_list_stops_the_source() -> None:
