@@ -38,6 +38,18 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process holds the state folder; while this is asked nobody else can come to."""
+    with ExitStack() as stack:
+        try:
+            fcntl.flock(
+                _opened(folder, os.O_RDONLY | os.O_DIRECTORY, stack), fcntl.LOCK_SH | fcntl.LOCK_NB
+            )
+        except BlockingIOError:
+            return True
+    return False
+
+
 def _opened(path: Path, flags: int, stack: ExitStack) -> int:
     try:
         handle = os.open(path, flags | os.O_CLOEXEC, 0o600)

@@ -10,6 +10,7 @@ from pathlib import Path
 from levada.errors import StateError
 from levada.journal import checksums, header, upkeep, values, wal
 from levada.journal.files import besides, has_log, has_room, log_of
+from levada.journal.lock import is_held
 from levada.journal.migrations import migrate
 from levada.journal.tables import VERSION, columns, columns_expected
 from levada.journal.trouble import DamagedError, is_of_place, told
@@ -84,12 +85,11 @@ def look(path: Path, sums: checksums.Sums | None = None) -> sqlite3.Connection:
             raise DamagedError(path, "its header has changed")
         if wal.damage(path):
             raise DamagedError(path, f"its log, {log_of(path).name}, has changed")
-        has_its_log = wal.is_there(path)
         connection = stack.enter_context(closing(_open(path, "mode=ro")))
         version = _check(connection, path)
-        if not has_its_log and upkeep.lacks_log(connection):
+        if _lacks_log(connection, path):
             raise DamagedError(path, f"its log, {log_of(path).name}, is missing")
-        if not has_its_log and upkeep.may_lack_log(connection):
+        if upkeep.may_lack_log(connection) and not wal.is_there(path):
             log.warning(
                 "%s was not closed by Levada and has no log: unless another program has put that"
                 " into it, what was committed last is missing",
@@ -105,11 +105,11 @@ def look(path: Path, sums: checksums.Sums | None = None) -> sqlite3.Connection:
 def connect_to_read(path: Path, *, as_it_is: bool = False) -> sqlite3.Connection:
     """Open a journal to read it, also while another process writes to it.
 
-    With *as_it_is*, whether it has changed since it was written does not matter.
+    With *as_it_is*, whether it has changed since it was written, or lost its log, does not matter.
 
     Raises:
-        DamagedError: SQLite cannot read it, its tables are not a journal's, or bits have changed
-            since it was written.
+        DamagedError: SQLite cannot read it, its tables are not a journal's, bits have changed since
+            it was written, or its log is missing.
         StateError: not a journal, empty, or written by another version of Levada.
     """
     check_is_file(path)
@@ -120,6 +120,8 @@ def connect_to_read(path: Path, *, as_it_is: bool = False) -> sqlite3.Connection
             raise StateError(
                 f"{path} was written by an older Levada; `levada run` brings it up to date"
             )
+        if not as_it_is and _lacks_log(connection, path) and not is_held(path.parent):
+            raise DamagedError(path, f"its log, {log_of(path).name}, is missing")
         if change:
             _check_put_in(connection, path, change)
         _check_tables(connection, path)
@@ -133,6 +135,11 @@ def _change(path: Path, sums: checksums.Sums | None = None) -> checksums.Change:
     if change.is_damage:
         raise DamagedError(path, str(change))
     return change
+
+
+def _lacks_log(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether a journal has lost its log; or a run is about to begin one, and another program emptied the last."""
+    return upkeep.lacks_log(connection) and not wal.is_there(path)
 
 
 def _check_put_in(connection: sqlite3.Connection, path: Path, change: checksums.Change) -> None:

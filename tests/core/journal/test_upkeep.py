@@ -82,6 +82,30 @@ def half_put_in(path: Path, chance: random.Random) -> None:
     path.write_bytes(b"".join(whole))
 
 
+async def test_a_crash_between_two_logs_that_a_program_has_looked_at_is_repaired(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "state" / "state.db"
+    async with Journal(settings(tmp_path)) as journal:
+        await fill(journal)
+        await at_rest(journal)
+        journal._writing.execute(upkeep._SAY, (upkeep._OPENED,))
+        journal._upkeep._checkpoint()
+        crashed = left(path, tmp_path / "copy" / "state")
+        changed(path, "PRAGMA wal_checkpoint(TRUNCATE)")
+        assert status(path.parent, max_bytes=1) is not None  # it is still in use
+    changed(crashed, "SELECT * FROM meta")  # takes the log away, as the last to close it
+
+    with pytest.raises(StateError, match=r"\(its log, state\.db-wal, is missing\).*levada repair"):
+        Journal(settings(tmp_path / "copy"))
+    found = repair(crashed.parent)
+
+    assert found.structure == "its log, state.db-wal, was missing"
+    assert (found.damaged, found.lost, found.reset) == (0, {}, {})
+    async with Journal(settings(tmp_path / "copy")) as journal:
+        assert journal.last_seq == EVENTS
+
+
 async def test_a_program_that_puts_the_log_in_while_it_is_open_does_no_harm(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
