@@ -23,6 +23,15 @@ log: logging.Logger = logging.getLogger("levada.report")
 
 LOGGED_OF_A_KIND = 5
 
+MOST_OF_A_KIND = 100
+"""Findings of one kind that are told apart; further ones are only counted, under no fields."""
+
+MOST_KINDS = 100
+"""Kinds that are told apart; further ones are one, `OTHERS`."""
+
+OTHERS = "others"
+MOST_CHARS = 200  # of the name of a kind, and of each of its fields
+
 
 @frozen(cache_hash=True)
 class Finding:
@@ -43,13 +52,15 @@ class Diagnostics:
     counts: Counter[str] = field(factory=Counter, init=False)
     """How often a connector reported a kind of thing: "kapso: type.unknown"."""
 
-    _fresh: Counter[Finding] = field(factory=Counter, init=False)
+    _fresh: dict[str, Counter[Finding]] = field(factory=dict, init=False)
+    """By kind."""
+
     _seen: set[str] = field(factory=set, init=False)
 
     def take(self) -> Sequence[tuple[Finding, int]]:
         """Return what was added since the last call, and how often each."""
-        taken, self._fresh = self._fresh, Counter()
-        return list(taken.items())
+        taken, self._fresh = self._fresh, {}
+        return [each for findings in taken.values() for each in findings.items()]
 
     def add(self, connector: str, what: str, fields: dict[str, Json]) -> None:
         """Count a report, and log it unless it or enough of its kind were logged before.
@@ -61,9 +72,16 @@ class Diagnostics:
             raise TypeError(f"what is reported must be str, not {type(what).__name__}")
         if not is_unicode(what):
             raise ValueError(f"what is reported must be Unicode text, not {what!r}")
-        fields = scrub_json(fields)  # some are what others wrote
-        self._fresh[Finding(connector, what, json.dumps(fields, sort_keys=True))] += 1
+        fields = {name: _shortened(each) for name, each in scrub_json(fields).items()}
+        what = what[:MOST_CHARS]
         kind = f"{connector}: {what}"
+        if kind not in self.counts and len(self.counts) >= MOST_KINDS:
+            what, kind, fields = OTHERS, f"{connector}: {OTHERS}", {}
+        findings = self._fresh.setdefault(kind, Counter())
+        finding = Finding(connector, what, json.dumps(fields, sort_keys=True))
+        if finding not in findings and len(findings) >= MOST_OF_A_KIND:
+            finding = Finding(connector, what, json.dumps({}))
+        findings[finding] += 1
         text = " ".join([kind, *(f"{key}={value!r}" for key, value in fields.items())])
         self.counts[kind] += 1
         if self.counts[kind] > LOGGED_OF_A_KIND or text in self._seen:
@@ -73,6 +91,12 @@ class Diagnostics:
         log.warning("%s", text)
         if self.counts[kind] == LOGGED_OF_A_KIND:
             log.warning("%s: more of these are only counted", kind)
+
+
+def _shortened(value: Json) -> Json:
+    """Return a field as it is, or the beginning of it where it is long: others may have written it."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return value if len(text) <= MOST_CHARS else f"{text[:MOST_CHARS]}…"
 
 
 @define

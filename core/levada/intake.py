@@ -321,6 +321,7 @@ class Intake:
             batch = self._contract.batch(partition, yielded)
         keep = partial(self._state.keep, partition, batch)
         size = sum(len(event.raw) for event in batch.events)
+        size += sum(len(item.raw) for item in batch.rejected)
         room = partial(self._state.room, batch)
         await self._writes.add(keep, partial(self._kept, yielded), size=size, room=room)
 

@@ -257,7 +257,7 @@ class Pipeline:
         stuck_since: float | None = None
         while stuck_since is None or time.monotonic() - stuck_since < patience:
             await asyncio.sleep(STALL_CHECK_S)
-            if not (journal.full and all(drain.idle for drain in self.drains)):
+            if not (journal.room.full and all(drain.idle for drain in self.drains)):
                 stuck_since = None
             elif stuck_since is None:
                 stuck_since = time.monotonic()

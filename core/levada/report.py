@@ -11,7 +11,8 @@ Condition: TypeAlias = Literal["active", "failing", "closed", "disabled", "stopp
 """Of a sink: active and failing go on; closed, disabled and stopped get nothing more in a run."""
 
 Ending: TypeAlias = Literal["done", "stopped", "gave up"]
-"""done: caught up and delivered. stopped: asked to. gave up: a failing sink was left behind."""
+"""done: caught up and delivered. stopped: asked to. gave up: a failing sink was left behind,
+or a journal that stayed full."""
 
 
 @frozen

@@ -1,3 +1,4 @@
+import json
 import logging
 import subprocess
 import sys
@@ -6,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from core.doubles import CollectingSink, ScriptedSource
-from levada.host import Diagnostics, Host
+from levada.host import MOST_KINDS, MOST_OF_A_KIND, Diagnostics, Host
 
 
 @pytest.fixture
@@ -72,3 +73,31 @@ def test_a_pipeline_without_http_never_imports_it() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
 
     assert done.stdout == "False\n"
+
+
+def test_reports_that_differ_without_end_take_no_more_memory_than_a_few() -> None:
+    diagnostics = Diagnostics()
+
+    for number in range(1_000):
+        diagnostics.add("kapso", "type.unknown", {"type": number, "payload": "x" * 10_000})
+        diagnostics.add("kapso", f"kind {number} {'x' * 10_000}", {})
+
+    found = diagnostics.take()
+    assert len(found) < 2 * MOST_OF_A_KIND + MOST_KINDS
+    assert max(len(finding.what + finding.fields) for finding, _ in found) < 1_000
+    assert sum(times for _, times in found) == 2_000
+    assert sum(diagnostics.counts.values()) == 2_000
+
+
+def test_a_long_field_is_shortened_and_a_short_one_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    diagnostics = Diagnostics()
+
+    with caplog.at_level(logging.WARNING):
+        diagnostics.add("kapso", "odd", {"ids": list(range(1_000)), "few": [1, 2], "none": None})
+
+    ((finding, _),) = diagnostics.take()
+    fields = json.loads(finding.fields)
+    assert (fields["few"], fields["none"]) == ([1, 2], None)
+    assert fields["ids"].startswith("[0, 1, 2")
+    assert len(fields["ids"]) < 300
+    assert len(caplog.text) < 500

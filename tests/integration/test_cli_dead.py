@@ -109,9 +109,12 @@ def test_retried_ones_are_delivered_under_their_old_ids(place: Place) -> None:
 
 def test_what_the_journal_has_let_go_can_be_retried_as_well(place: Place) -> None:
     bodies = {each.headers["webhook-id"]: each.body for each in place.receiver.deliveries}
+    file = place.desk.folder / "p.toml"
+    file.write_text(file.read_text().replace("[pipeline]", '[pipeline]\nretention = "0s"'))
+    assert place.desk.run("run", "p.toml").returncode == 0
     state = place.desk.folder / ".levada/p/state.db"
-    with sqlite3.connect(state) as connection:  # as pruning does, a day and more later
-        connection.execute("DELETE FROM event")
+    with sqlite3.connect(state) as connection:  # as it is in time, when its execution is settled
+        assert connection.execute("SELECT count(*) FROM event").fetchone() == (0,)
         connection.execute("DELETE FROM seen")
         connection.execute("DELETE FROM partition")
     connection.close()
@@ -133,8 +136,8 @@ def test_what_somebody_else_has_dropped_meanwhile_is_not_retried(
 ) -> None:
     look = dead_letters.letters
 
-    def too_early(folder: Path, choice: dead_letters.Choice) -> list[dead_letters.DeadLetter]:
-        found = look(folder, choice)
+    def too_early(folder: Path, choice: dead_letters.Choice, **more: Any) -> Any:
+        found = look(folder, choice, **more)
         place.desk.run("dead", "drop", "p.toml", "--all")
         return found
 
@@ -233,6 +236,30 @@ def test_a_sink_that_left_the_pipeline_is_known_to_the_journal(place: Place) -> 
     assert len(place.letters("--sink", "hook")) == 5
     assert place.desk.run("dead", "drop", "p.toml", "--sink", "hook").returncode == 0
     assert place.letters("--sink", "hook") == []
+
+
+@pytest.mark.parametrize("which", [["--all"], ["--sink", "hook"], ["1", "2", "3", "4", "5"]])
+def test_letters_of_a_sink_that_left_the_pipeline_stay(place: Place, which: list[str]) -> None:
+    text = (place.desk.folder / "p.toml").read_text()
+    without = pipeline(place.sandbox, '[sinks.file]\npath = "e.jsonl"', 'retention = "0s"')
+    place.desk.write("p.toml", without)
+
+    done = place.desk.run("dead", "retry", "p.toml", *which)
+
+    assert done.returncode == 0
+    assert done.stdout == (
+        "0 dead letters will be delivered by: levada run p.toml\n"
+        "5 others of sink 'hook', not in p.toml any more: put it back, or drop them\n"
+    )
+    assert place.desk.run("run", "p.toml").returncode == 0
+    place.desk.write("p.toml", text)
+    place.mend()
+    assert len(place.letters()) == 5
+    assert "5 dead letters will be" in place.desk.run("dead", "retry", "p.toml", "--all").stdout
+    known = len(place.receiver.deliveries)
+    assert place.desk.run("run", "p.toml").returncode == 0
+    assert len(place.receiver.deliveries) == known + 5
+    assert place.letters() == []
 
 
 @pytest.mark.parametrize("command", ["retry", "drop"])

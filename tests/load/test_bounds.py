@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 from attrs import define
 
+from integration.test_cli_process import Desk
 from plugin_faults.site import Site
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -147,6 +150,23 @@ def load(site: Site, other: str, *, runs: int, each: int, size: int, journal: in
     return Load(site, runs, each)
 
 
+MEASURED = """
+import os, subprocess, sys
+_, code, used = os.wait4(subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL).pid, 0)
+print(code, used.ru_maxrss)
+"""
+
+
+def max_memory(desk: Desk, *arguments: str) -> int:
+    """Return the most memory that a command had, which ended well; a small process starts it."""
+    command = desk.command(*arguments)
+    command["args"] = [sys.executable, "-c", MEASURED, *command["args"]]
+    done = subprocess.run(**command, stdout=subprocess.PIPE, check=True)
+    code, peak = map(int, done.stdout.split())
+    assert code == 0
+    return peak * KIB
+
+
 DEAD = """
 async def write(self, delivery, ctx):
     if Path("dead").exists():
@@ -192,6 +212,59 @@ def test_a_dead_sink_stops_the_source_when_the_journal_is_full(
     assert world.accounts()["dead"]["delivered"] == runs * each
     world.assert_all_are_in("out.jsonl")
     world.assert_all_are_in("late.jsonl")
+
+
+REFUSING = """
+lanes = 4
+
+async def write(self, delivery, ctx):
+    raise Reject({(each.partition, each.id): "no" for each in delivery.events})
+"""
+
+
+def test_dead_letters_stop_the_source_when_the_journal_is_full(site: Site) -> None:
+    site.sink("refusing", REFUSING)
+    world = load(site, "[sinks.refusing]\n", runs=40, each=50, size=20_000, journal=16 * MIB)
+
+    code, err, peak = world.carry()
+
+    assert code == 75, err
+    assert (
+        "the journal is full; most of it is dead letters: see `levada dead list`, `retry` and `drop`"
+        in err
+    )
+    assert peak.memory < PROMISED + 16 * 20_000
+    assert peak.state < 16 * MIB
+    assert "of it is dead letters: drop or retry them" in site.desk.run("status", "p.toml").stdout
+    accounts = world.accounts()
+    assert accounts["refusing"]["dead"] == accounts["refusing"]["fetched"] < 40 * 50
+    assert accounts["file"]["pending"] == 0
+
+    assert site.desk.run("dead", "drop", "p.toml", "--all").returncode == 0
+    code, err, peak = world.carry()
+
+    assert code == 75, err
+    assert peak.state < 16 * MIB
+    assert world.accounts()["refusing"]["dead"] > 200
+    assert world.accounts()["refusing"]["dropped"] == accounts["refusing"]["dead"]
+
+
+BAD_ITEMS = """
+async def read(self, partition, position, ctx):
+    for at in range(position or 0, 150):
+        yield Batch([], rejected=[Rejected(b"%d" % at + b"x" * MIB, reason="no")], position=at + 1)
+"""
+
+
+def test_dead_letters_are_listed_and_dropped_without_their_records(site: Site) -> None:
+    site.source("flood", BAD_ITEMS.replace("MIB", str(MIB)))
+    site.pipeline('[sources.flood]\n[sinks.file]\npath = "out.jsonl"\n')
+    assert site.desk.run("run", "p.toml").returncode == 0
+
+    for command in ("list", "list --json", "drop --all"):
+        name, *options = command.split()
+        assert max_memory(site.desk, "dead", name, "p.toml", *options) < 100 * MIB, command
+    assert site.desk.run("dead", "list", "p.toml").stdout == "no dead letters\n"
 
 
 STUCK = """

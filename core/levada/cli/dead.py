@@ -1,5 +1,6 @@
 """`levada dead`: what could not be delivered, looked at, tried again or let go."""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,12 @@ from levada.cli.text import columns, count, cut, safe
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
 
     from levada.journal.dead_letters import Choice, DeadLetter
     from levada.setup import Setup
+
+    Change = Callable[[sqlite3.Connection, list[DeadLetter]], int]
 
 EXCERPT = 2048
 REASON = 80
@@ -49,7 +53,7 @@ def list_command(file: Path, *, sink: str | None, as_json: bool) -> ExitCode:
     """List the dead letters of FILE, oldest first. Works while a run goes on."""
     from levada.journal.dead_letters import Choice
 
-    found = _letters(file, Choice(sink=sink))
+    found = _letters(_setup(file), Choice(sink=sink))
     if as_json:
         say_json([_as_json(each) for each in found])
         return ExitCode.DONE
@@ -73,7 +77,7 @@ def show_command(file: Path, *, letters: tuple[str, ...], as_json: bool) -> Exit
 
     if not letters:
         raise click.UsageError("Name at least one LETTER; `levada dead list` has their numbers.")
-    found = _require(_letters(file, Choice(names=letters)), letters)
+    found = _require(_letters(_setup(file), Choice(names=letters), with_raw=True), letters)
     if as_json:
         say_json([_in_full(each) for each in found])
         return ExitCode.DONE
@@ -93,15 +97,28 @@ def retry_command(
 ) -> ExitCode:
     """Have dead letters of FILE delivered by the next run, under the ids they had.
 
-    The pipeline must not be running. What a source rejected has no event to deliver.
+    The pipeline must not be running. What a source rejected has no event to deliver, and what was
+    for a sink that is no longer in FILE has no place to go: both stay.
     """
     from levada.journal import dead_letters
 
-    choice = _choice(letters, sink, everything=everything)
-    done, left = _change(file, choice, letters, dead_letters.retry)
+    setup, choice = _setup(file), _choice(letters, sink, everything=everything)
+    found = _require(_letters(setup, choice), letters)
+    present = {each.name for each in setup.sinks}
+    gone = Counter(each.sink for each in found if each.sink and each.sink not in present)
+    items = sum(not each.sink for each in found)
+
+    def retry(connection: "sqlite3.Connection", chosen: "list[DeadLetter]") -> int:
+        return dead_letters.retry(connection, [each for each in chosen if each.sink in present])
+
+    done = _change(setup, choice, retry) if len(found) > items + gone.total() else 0
     say(f"{count(done, 'dead letter')} will be delivered by: levada run {file}")
-    if left:
-        say(f"{count(left, 'other')} came from a source and is no event: it stays, or drop it")
+    if items:
+        say(f"{count(items, 'other')} came from a source and is no event: it stays, or drop it")
+    for name, number in gone.items():
+        say(
+            f"{count(number, 'other')} of sink '{name}', not in {file} any more: put it back, or drop them"
+        )
     return ExitCode.DONE
 
 
@@ -119,8 +136,9 @@ def drop_command(
     """
     from levada.journal import dead_letters
 
-    choice = _choice(letters, sink, everything=everything)
-    done, _ = _change(file, choice, letters, dead_letters.drop)
+    setup, choice = _setup(file), _choice(letters, sink, everything=everything)
+    found = _require(_letters(setup, choice), letters)
+    done = _change(setup, choice, dead_letters.drop) if found else 0
     say(f"{count(done, 'dead letter')} dropped")
     return ExitCode.DONE
 
@@ -141,11 +159,11 @@ def _setup(file: Path) -> "Setup":
     return setups.load(file, read_secrets=False)
 
 
-def _letters(file: Path, choice: "Choice") -> "list[DeadLetter]":
+def _letters(setup: "Setup", choice: "Choice", *, with_raw: bool = False) -> "list[DeadLetter]":
     from levada.journal.dead_letters import letters
 
-    setup = _setup(file)
-    return _of_known_sink(letters(setup.settings.state, choice), choice, setup)
+    found = letters(setup.settings.state, choice, with_raw=with_raw)
+    return _of_known_sink(found, choice, setup)
 
 
 def _of_known_sink(
@@ -172,26 +190,19 @@ def _require(found: "list[DeadLetter]", names: tuple[str, ...]) -> "list[DeadLet
     return found
 
 
-def _change(file: Path, choice: "Choice", names: tuple[str, ...], change: Any) -> tuple[int, int]:
-    """Make a change in the journal, which nobody else may be using; return done and left over."""
+def _change(setup: "Setup", choice: "Choice", change: "Change") -> int:
+    """Make a change in the journal, which nobody else may be using; return of how many letters."""
     import asyncio
 
     from levada.journal import Journal, dead_letters
 
-    setup = _setup(file)
-    found = dead_letters.letters(setup.settings.state, choice)
-    if not _require(_of_known_sink(found, choice, setup), names):
-        return 0, 0
-
-    async def write() -> tuple[int, int]:
+    async def write() -> int:
         async with Journal(setup.settings) as journal:
-            counts: tuple[int, int] = await journal.write(made)
-        return counts
+            return int(await journal.write(made))
 
-    def made(connection: "sqlite3.Connection") -> tuple[int, int]:
+    def made(connection: "sqlite3.Connection") -> int:
         chosen = dead_letters.chosen(connection, choice)  # again: others may have been here
-        done = int(change(connection, chosen))
-        return done, len(chosen) - done
+        return change(connection, chosen)
 
     return asyncio.run(write())
 
@@ -215,17 +226,20 @@ def _as_json(letter: "DeadLetter") -> dict[str, Any]:
         "connector": letter.connector,
         "account": letter.account,
         "sequence": letter.seq,
-        "bytes": len(letter.raw),
+        "bytes": letter.size,
     }
 
 
 def _in_full(letter: "DeadLetter") -> dict[str, Any]:
-    return {**_as_json(letter), "raw": letter.raw.decode("utf-8", "backslashreplace")}
+    return {**_as_json(letter), "raw": _text(letter.raw)}
 
 
 def _lines(letter: "DeadLetter") -> list[str]:
-    text = letter.raw[:EXCERPT].decode("utf-8", "backslashreplace")
-    more = len(letter.raw) - EXCERPT
+    more = letter.size - EXCERPT
     rest = f" … and {count(more, 'byte')} more: add --json" if more > 0 else ""
     facts = [(name, str(value)) for name, value in _as_json(letter).items() if value != ""]
-    return [*columns(facts), f"{text}{rest}", ""]
+    return [*columns(facts), f"{_text(letter.raw, EXCERPT)}{rest}", ""]
+
+
+def _text(raw: bytes | None, most: int | None = None) -> str:
+    return (raw or b"")[:most].decode("utf-8", "backslashreplace")

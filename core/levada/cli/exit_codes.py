@@ -77,6 +77,7 @@ def of_report(report: "Report", *, strict: bool = False) -> ExitCode:
     codes = [of_error(error) for error in report.errors]
     codes += [_of_source(source, strict=strict) for source in report.sources]
     codes += [_of_sink(sink, strict=strict) for sink in report.sinks]
+    codes += [ExitCode.GAVE_UP] if report.ending == "gave up" else []
     return worst(codes)
 
 

@@ -153,6 +153,11 @@ def _full(found: "JournalStatus") -> list[str]:
     """Warn when the journal fills up, and name who holds it back."""
     if found.fill < WARN_FROM or not found.sinks:
         return []
+    if 2 * found.dead_letters_size > found.size:
+        letters = size(found.dead_letters_size)
+        return [
+            f"!!  sources pause when it is full; {letters} of it is dead letters: drop or retry them"
+        ]
     slowest = max(found.sinks, key=lambda sink: sink.pending)
     waiting = count(slowest.pending, "event")
     return [f"!!  sources pause when it is full; {slowest.name} holds it back: {waiting} pending"]

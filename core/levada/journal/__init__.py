@@ -24,7 +24,8 @@ from levada.journal.deliveries import Outstanding, keep_waits
 from levada.journal.files import FILE, has_log, settle
 from levada.journal.folder import prepare
 from levada.journal.lock import locked
-from levada.journal.pruning import bound_log, pruned, shrunk, usable
+from levada.journal.pruning import pruned, shrunk
+from levada.journal.room import Room, bound_log, taken
 from levada.journal.rows import COLUMNS, damaged_event, event_of
 from levada.journal.sinks import Cursor
 from levada.journal.sources import SourceState
@@ -38,9 +39,6 @@ __all__ = ["Cursor", "Journal", "Outstanding", "SourceState"]
 log: logging.Logger = logging.getLogger("levada.journal")
 
 ORIGINS_KEPT = 10_000
-FULL_CHECK_S = 0.2
-WARNINGS = (0.8, 0.5)
-CALMER = 0.25  # so much less full, and the same warning is worth another line
 
 
 class Journal:
@@ -50,13 +48,10 @@ class Journal:
         self.settings = settings
         self._origins: dict[int, tuple[str, Origin]] = {}
         self._sinks: list[str] = []
-        self.full: bool = False
-        """Whether sources are waiting for room."""
+        self.room = Room(self, settings.max_journal_bytes)
         self._tail = Tail()
-        self._warned = 0.0
         self.uuid: str
         """Unlike that of any other journal."""
-        self._bytes: int  # of the events it holds, and of those on their way to it
         self._is_noted = True
         self._path = settings.state / FILE
         with ExitStack() as stack:
@@ -83,18 +78,19 @@ class Journal:
         self._writing = opening.connect(path)
         stack.callback(self._writing.close)
         pages = bound_log(self._writing, self.settings.max_journal_bytes)
-        self.uuid, self._bytes = self._meta(path)
+        self.uuid = self._name(path)
         self._upkeep = upkeep.Upkeep(self._writing, path, log_pages=pages, found=found)
         keep_waits(self._writing)
         self._writer = Writer(self._writing, path, self._upkeep)
 
-    def _meta(self, path: Path) -> tuple[str, int]:
-        """Return the journal's UUID and how many bytes its events take."""
-        meta = dict(self.read("SELECT name, value FROM meta"))
+    def _name(self, path: Path) -> str:
+        """Return the journal's UUID."""
         try:
-            return str(meta["journal"]), int(meta["bytes"])
+            taken(self.read)
+            ((name,),) = self.read("SELECT value FROM meta WHERE name = 'journal'")
         except (KeyError, ValueError) as error:
             raise DamagedError(path, "it does not say how large it is") from error
+        return str(name)
 
     async def __aenter__(self) -> Self:
         return self
@@ -208,48 +204,30 @@ class Journal:
             known = self._origins[row[1]] = (key, Origin(*origin))
         return event_of(tuple(row), *known)
 
-    def grow(self, size: int) -> None:
-        """Count bytes of events that are about to come, or with a minus did not or have gone."""
-        self._bytes += size
-
-    @property
-    def _usable(self) -> int:
-        return usable(self.settings.max_journal_bytes)
-
-    async def room(self, size: int) -> None:
-        """Wait until there is room for *size* bytes; delivered events make it before their time.
-
-        An empty journal has room for anything.
-        """
-        while self._bytes and self._bytes + size > self._usable:
-            if not await self.prune(early=True):
-                self.full = True
-                self._warn()
-                await asyncio.sleep(FULL_CHECK_S)
-        self.full = False
-        self._warn()
-
-    async def prune(self, *, early: bool = False) -> int:
+    async def prune(self) -> int:
         """Delete what every sink is done with and whose retention is over; return how many.
 
-        With *early* the retention does not matter, and a part is enough. What a sink that is no
-        longer in the pipeline has not got does not hold anything back: that sink's count of
-        dropped events grows.
+        What a sink that is no longer in the pipeline has not got does not hold anything back: that
+        sink's count of dropped events grows.
         """
-        until = math.inf if early else time.time() - self.settings.retention.total_seconds()
+        until = time.time() - self.settings.retention.total_seconds()
         total = 0
-        while True:
-            work = self.write(lambda connection: pruned(connection, self._sinks, until))
-            deleted, freed = await work
-            self.grow(-freed)
-            total += int(deleted)
-            if early:
-                return total
-            if not deleted:
-                break
+        while deleted := await self._pruned(until):
+            total += deleted
         while await self.write(shrunk):
             pass
         return total
+
+    def prune_early(self) -> "asyncio.Future[int]":
+        """Delete a part of what every sink is done with, retained or not; gives how many events."""
+        return self._pruned(math.inf)
+
+    def _pruned(self, until: float) -> "asyncio.Future[int]":
+        return self.write(lambda connection: pruned(connection, self._sinks, until))
+
+    def slowest_sink(self) -> str | None:
+        """Return the name of the sink that has the oldest event to get; None: there is no sink."""
+        return min(self._sinks, key=self._done, default=None)
 
     def _done(self, sink: str) -> int:
         ((done,),) = self.read(
@@ -258,12 +236,3 @@ class Journal:
             sink,
         )
         return int(done)
-
-    def _warn(self) -> None:
-        fill = self._bytes / self._usable
-        level = next((level for level in WARNINGS if fill >= level), 0.0)
-        if level > self._warned and self._sinks:
-            slowest = min(self._sinks, key=self._done)
-            log.warning("the journal is %.0f %% full; sink '%s' holds it back", fill * 100, slowest)
-        if level > self._warned or fill < self._warned - CALMER:
-            self._warned = level

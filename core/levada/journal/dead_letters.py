@@ -4,8 +4,8 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,11 +16,18 @@ from levada.errors import StateError
 from levada.event import Event
 from levada.journal import opening
 from levada.journal.making import made_in
-from levada.journal.rows import room_of, row_of
+from levada.journal.room import grow
+from levada.journal.rows import LETTER_LENGTH, reason_of, room_of, row_of, size_of
 from levada.journal.trouble import told
-from levada.secret import scrub_known
 
-_COLUMNS = "id, sink, connector, account, partition, event, seq, raw, reason, attempts, time"
+_RECORD = (
+    "CAST(coalesce(nullif(raw, x''),"
+    " (SELECT held.raw FROM event AS held WHERE held.seq = dead.seq), x'') AS BLOB)"
+)
+_COLUMNS = (
+    "id, sink, connector, account, partition, event, seq,"
+    f" length({_RECORD}), reason, attempts, time"
+)
 
 
 @frozen
@@ -37,16 +44,19 @@ class DeadLetter:
     account: str
     partition: str
     id: str
-    """The event's id, or a hash of `raw` where it is no event."""
+    """The event's id, or a hash of the record where it is no event."""
 
     seq: int | None
-    raw: bytes = field(repr=False)
-    """The vendor's record."""
+    size: int
+    """Bytes of the vendor's record."""
 
     reason: str
     attempts: int
     time: str
     """When it was given up: RFC 3339, UTC."""
+
+    raw: bytes | None = field(default=None, repr=False)
+    """The vendor's record; None: it was not asked for."""
 
 
 @frozen(kw_only=True)
@@ -74,10 +84,11 @@ class Choice:
         return " AND ".join(parts), tuple(values)
 
 
-def letters(folder: Path, choice: Choice) -> list[DeadLetter]:
+def letters(folder: Path, choice: Choice, *, with_raw: bool = False) -> list[DeadLetter]:
     """Return the chosen dead letters of the journal in *folder*, oldest first.
 
-    Reads only, so it may be asked while a run goes on. Without a journal there are none.
+    Reads only, so it may be asked while a run goes on. Without a journal there are none. Records
+    may be large, and come only *with_raw*.
 
     Raises:
         StateError: there is something, but not a journal that can be read.
@@ -86,34 +97,49 @@ def letters(folder: Path, choice: Choice) -> list[DeadLetter]:
     if path is None:
         return []
     with told(path, "read"), closing(opening.connect_to_read(path)) as connection:
-        return chosen(connection, choice)
+        return chosen(connection, choice, with_raw=with_raw)
 
 
-def chosen(connection: sqlite3.Connection, choice: Choice) -> list[DeadLetter]:
+def chosen(
+    connection: sqlite3.Connection, choice: Choice, *, with_raw: bool = False
+) -> list[DeadLetter]:
     """Return the chosen dead letters, oldest first."""
     where, values = choice.where
-    query = f"SELECT {_COLUMNS} FROM dead WHERE {where} ORDER BY id"
+    columns = f"{_COLUMNS}, {_RECORD}" if with_raw else _COLUMNS
+    query = f"SELECT {columns} FROM dead WHERE {where} ORDER BY id"
     return [DeadLetter(*row) for row in connection.execute(query, values)]
 
 
 def bury(
     connection: sqlite3.Connection, sink: str, event: Event, reason: str, attempts: int
 ) -> None:
-    """Keep an event that *sink* will never take; who calls counts it."""
+    """Keep an event that *sink* will never take; who calls counts it.
+
+    Its record stays where it is, in the event's row, and is `taken_over` when that goes.
+    """
     origin = event.origin
-    connection.execute(
-        "INSERT OR REPLACE INTO dead (sink, connector, account, partition, event, seq, raw, reason,"
+    of = (
+        sink,
+        origin.connector if origin else "",
+        origin.account if origin else "",
+        event.partition,
+        event.id,
+    )
+    _let_go(
+        connection,
+        "sink = ? AND connector = ? AND account = ? AND partition = ? AND event = ?",
+        *of,
+    )
+    _lay_down(
+        connection,
+        "INSERT INTO dead (sink, connector, account, partition, event, seq, raw, reason,"
         " attempts, time, uri, event_type, event_time, subject, kind)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            sink,
-            origin.connector if origin else "",
-            origin.account if origin else "",
-            event.partition,
-            event.id,
+            *of,
             event.seq,
-            event.raw,
-            scrub_known(reason),
+            b"",
+            reason_of(reason),
             attempts,
             _now(),
             origin.uri if origin else "",
@@ -130,9 +156,17 @@ def bury_item(
     identity: tuple[str, str],
     partition: Partition,
     rejected: Rejected,
+    most: int,
 ) -> bool:
-    """Keep an item that is no event; return False if it was, for it may be read any number of times."""
-    kept = connection.execute(
+    """Keep an item that is no event; return False if it was, for it may be read any number of times.
+
+    Of one with more than *most* bytes as many are kept.
+    """
+    reason, size = rejected.reason, len(rejected.raw)
+    if size > most:
+        reason = f"{reason}; of its {size} bytes the first {most} are kept"
+    return _lay_down(
+        connection,
         "INSERT OR IGNORE INTO dead"
         " (sink, connector, account, partition, event, raw, reason, attempts, time)"
         " VALUES ('', ?, ?, ?, ?, ?, ?, 1, ?)",
@@ -140,12 +174,45 @@ def bury_item(
             *identity,
             partition.key,
             hashlib.sha256(rejected.raw).hexdigest(),
-            rejected.raw,
-            scrub_known(rejected.reason),
+            rejected.raw[:most],
+            reason_of(reason),
             _now(),
         ),
     )
-    return kept.rowcount > 0
+
+
+@contextmanager
+def taken_over(connection: sqlite3.Connection, first: int, last: int) -> Iterator[None]:
+    """Have letters keep the records of their events, *last* included, whose rows are deleted inside.
+
+    In this order, because then they get the place that becomes free.
+    """
+    rows = connection.execute(
+        f"SELECT id, {_RECORD}, {LETTER_LENGTH} FROM dead"
+        " WHERE length(raw) = 0 AND seq BETWEEN ? AND ?",
+        (first, last),
+    ).fetchall()
+    yield
+    for letter, record, length in rows:
+        connection.execute("UPDATE dead SET raw = ? WHERE id = ?", (record, letter))
+        grow(connection, room_of(length + len(record)) - room_of(length), "dead")
+
+
+def _lay_down(connection: sqlite3.Connection, insert: str, values: tuple[object, ...]) -> bool:
+    """Insert a letter and count its room; return False if it was there."""
+    rows = connection.execute(f"{insert} RETURNING {LETTER_LENGTH}", values).fetchall()
+    for (length,) in rows:
+        grow(connection, room_of(length), "dead")
+    return bool(rows)
+
+
+def _let_go(connection: sqlite3.Connection, where: str, *values: object) -> None:
+    """Delete letters and count the room that they give back."""
+    deleted = connection.execute(
+        f"DELETE FROM dead WHERE {where} RETURNING {LETTER_LENGTH}", values
+    ).fetchall()
+    for (length,) in deleted:
+        grow(connection, -room_of(length), "dead")
 
 
 def retry(connection: sqlite3.Connection, dead: Iterable[DeadLetter]) -> int:
@@ -163,7 +230,7 @@ def retry(connection: sqlite3.Connection, dead: Iterable[DeadLetter]) -> int:
             (letter.sink, letter.seq, f"[[{letter.seq},{letter.seq}]]"),
         )
         connection.execute("UPDATE sink SET dead = dead - 1 WHERE name = ?", (letter.sink,))
-        connection.execute("DELETE FROM dead WHERE id = ?", (letter.number,))
+        _let_go(connection, "id = ?", letter.number)
         count += 1
     return count
 
@@ -175,7 +242,7 @@ def drop(connection: sqlite3.Connection, dead: Iterable[DeadLetter]) -> int:
         connection.execute(
             "UPDATE sink SET dead = dead - 1, dropped = dropped + 1 WHERE name = ?", (letter.sink,)
         )
-        connection.execute("DELETE FROM dead WHERE id = ?", (letter.number,))
+        _let_go(connection, "id = ?", letter.number)
         count += 1
     return count
 
@@ -184,13 +251,13 @@ def _restore(connection: sqlite3.Connection, letter: DeadLetter) -> None:
     """Put the event of a dead letter back to its place, should it have been pruned."""
     if connection.execute("SELECT 1 FROM event WHERE seq = ?", (letter.seq,)).fetchone():
         return
-    (uri, kind_of, moment, subject, kind) = connection.execute(
-        "SELECT uri, event_type, event_time, subject, kind FROM dead WHERE id = ?", (letter.number,)
+    raw, uri, kind_of, moment, subject, kind = connection.execute(
+        "SELECT raw, uri, event_type, event_time, subject, kind FROM dead WHERE id = ?",
+        (letter.number,),
     ).fetchone()
-    if kind_of is None:
+    if kind_of is None or not raw:  # of an older Levada, or of a row that was damaged on the disk
         raise StateError(
-            f"dead letter {letter.number} was written by an older Levada and its event is gone;"
-            " read its execution again, or drop it"
+            f"the event of dead letter {letter.number} is gone; read its execution again, or drop it"
         )
     ((row,),) = connection.execute(
         "INSERT INTO partition (connector, account, key, source, uri, state, last)"
@@ -203,7 +270,7 @@ def _restore(connection: sqlite3.Connection, letter: DeadLetter) -> None:
         type=kind_of,
         time=datetime.fromisoformat(moment),
         partition=letter.partition,
-        raw=letter.raw,
+        raw=raw,
         subject=subject,
         kind=kind,
     )
@@ -212,9 +279,7 @@ def _restore(connection: sqlite3.Connection, letter: DeadLetter) -> None:
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (letter.seq, *row_of(event, row, int(time.time()))),
     )
-    connection.execute(
-        "UPDATE meta SET value = value + ? WHERE name = 'bytes'", (room_of(len(letter.raw)),)
-    )
+    grow(connection, size_of([event]))
 
 
 def _now() -> str:

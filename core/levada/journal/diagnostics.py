@@ -5,10 +5,7 @@ import sqlite3
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from levada.host import Finding
-
-MOST_OF_A_KIND = 100
-"""Findings of one kind that are told apart; further ones are only counted, under no fields."""
+from levada.host import MOST_OF_A_KIND, Finding
 
 KEPT = timedelta(days=30)
 

@@ -37,7 +37,11 @@ STEPS: Final[Mapping[int, str]] = {
     """,
     2: "ALTER TABLE sink ADD COLUMN due REAL;",
     3: "ALTER TABLE sink ADD COLUMN moves INTEGER NOT NULL DEFAULT 0;",
-    4: "ALTER TABLE sink ADD COLUMN wait REAL; ALTER TABLE delivery ADD COLUMN wait REAL;",
+    4: """
+        ALTER TABLE sink ADD COLUMN wait REAL;
+        ALTER TABLE delivery ADD COLUMN wait REAL;
+        CREATE INDEX dead_bare ON dead (seq) WHERE length(raw) = 0;
+    """,
 }
 """What leads from each version to the next one."""
 

@@ -4,46 +4,27 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from levada.journal.files import PAGE_BYTES
-from levada.journal.rows import room_of
+from levada.journal.dead_letters import taken_over
+from levada.journal.room import grow
+from levada.journal.rows import LENGTH, room_of
 
 AT_ONCE = 5_000
 BYTES_AT_ONCE = 2 * 1024 * 1024
-
-LOG_BYTES = 16 * 1024 * 1024
-LOG_PAGES = 1_000
-"""After which SQLite's log is put into the file; what is on its way comes on top."""
 
 SPARE_PAGES = 2_500
 PAGES_AT_ONCE = 250
 
 
-def usable(most: int) -> int:
-    """Return how much of *most* bytes is for events; the rest is for SQLite's log beside them."""
-    return most - _of_log(most)
-
-
-def bound_log(connection: sqlite3.Connection, most: int) -> int:
-    """Have SQLite's log keep to its part of *most* bytes; return after how many pages to put it in."""
-    connection.execute(f"PRAGMA journal_size_limit = {_of_log(most)}")
-    return min(LOG_PAGES, _of_log(most) // 2 // PAGE_BYTES)
-
-
-def _of_log(most: int) -> int:
-    return min(LOG_BYTES, most // 3)
-
-
-def pruned(connection: sqlite3.Connection, sinks: Sequence[str], until: float) -> tuple[int, int]:
+def pruned(connection: sqlite3.Connection, sinks: Sequence[str], until: float) -> int:
     """Delete events that all *sinks* are done with and that were kept before *until*.
 
-    Returns how many there were, and about how many bytes they took: as many as are quickly gone,
-    the oldest first. Closed partitions that will never be asked for again go when their last event
-    has gone.
+    Returns how many there were: as many as are quickly gone, the oldest first. Closed partitions
+    that will never be asked for again go when their last event has gone.
     """
     deleted = freed = through = 0
     for first, last in _done_with(connection, sinks):
         rows = connection.execute(
-            "SELECT seq, length(raw) FROM event WHERE seq BETWEEN ? AND ? AND kept_at < ?"
+            f"SELECT seq, {LENGTH} FROM event WHERE seq BETWEEN ? AND ? AND kept_at < ?"
             " ORDER BY seq LIMIT ?",
             (first, last, until, AT_ONCE - deleted),
         ).fetchall()
@@ -52,21 +33,22 @@ def pruned(connection: sqlite3.Connection, sinks: Sequence[str], until: float) -
             if freed >= BYTES_AT_ONCE:
                 break
         if rows:
-            connection.execute(
-                "DELETE FROM event WHERE seq BETWEEN ? AND ? AND kept_at < ?",
-                (first, through, until),
-            )
+            with taken_over(connection, first, through):
+                connection.execute(
+                    "DELETE FROM event WHERE seq BETWEEN ? AND ? AND kept_at < ?",
+                    (first, through, until),
+                )
         if deleted == AT_ONCE or freed >= BYTES_AT_ONCE:
             break
     if not deleted:
-        return 0, 0
-    connection.execute("UPDATE meta SET value = value - ? WHERE name = 'bytes'", (freed,))
+        return 0
+    grow(connection, -freed)
     _drop_behind(connection, sinks, through)
     connection.execute(
         "DELETE FROM partition WHERE state = 'settled'"
         " AND last < coalesce((SELECT min(seq) FROM event), last + 1)"
     )
-    return deleted, freed
+    return deleted
 
 
 def _done_with(connection: sqlite3.Connection, sinks: Sequence[str]) -> Iterator[tuple[int, int]]:

@@ -14,7 +14,7 @@ from attrs import define, field
 from levada.errors import StateError
 from levada.event import Event, Origin
 from levada.journal import checksums, header, opening, upkeep, values, wal
-from levada.journal.dead_letters import bury
+from levada.journal.dead_letters import bury, taken_over
 from levada.journal.files import copied, log_of, put_in_place, removed, settle, synced
 from levada.journal.folder import check
 from levada.journal.lock import locked
@@ -231,7 +231,8 @@ def _mend(connection: sqlite3.Connection, found: Repair) -> None:
             if row[0] > planned or _is_planned(connection, name, row[0]):
                 bury(connection, name, event, REASON, 0)
                 connection.execute("UPDATE sink SET dead = dead + 1 WHERE name = ?", (name,))
-        connection.execute("DELETE FROM event WHERE seq = ?", (row[0],))
+        with taken_over(connection, row[0], row[0]):
+            connection.execute("DELETE FROM event WHERE seq = ?", (row[0],))
     values.remember(connection)
     for name, _ in sinks:
         _trim(connection, name)

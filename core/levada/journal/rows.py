@@ -9,14 +9,29 @@ from typing import Any, TypeAlias
 from levada.errors import StateError
 from levada.event import Event, Origin
 from levada.journal.files import PAGE_BYTES
+from levada.secret import scrub_known
 
 COLUMNS = "seq, partition, id, type, time, subject, kind, raw, crc"
 
-NAMES_BYTES = 120
-"""Roughly what an event's row has besides `raw`."""
+ROW_BYTES = 60
+"""Roughly what an event's row has besides its record and its names."""
 
 SEEN_BYTES = 150
 """Roughly what its id takes among those seen, and the row in indexes."""
+
+
+def _length(*names: str) -> str:
+    return " + ".join(f"coalesce(length(CAST({name} AS BLOB)), 0)" for name in ("raw", *names))
+
+
+LENGTH = _length("id", "type", "subject", "kind")
+"""Of an event's row, in SQL: what `length_of` says of the event."""
+
+LETTER_LENGTH = _length("partition", "event", "reason", "uri", "event_type", "subject", "kind")
+"""The same of the row of a dead letter."""
+
+MOST_CHARS = 2_000
+"""Of a reason, as a plugin may give it; those of Levada are much shorter."""
 
 _DAMAGED = (
     "what the journal remembers is damaged; restore a copy of the state folder,"
@@ -95,24 +110,46 @@ def checksum(  # noqa: PLR0917  # the columns, in their order
     return zlib.crc32(content, zlib.crc32(names.encode("utf-8", "surrogatepass")))
 
 
+def reason_of(text: str) -> str:
+    """Return why something failed as it may be kept: without secrets, and not too long."""
+    text = scrub_known(text)
+    return text if len(text) <= MOST_CHARS else f"{text[:MOST_CHARS]}…"
+
+
+def fits(event: Event, most: int) -> bool:
+    """Whether neither an event's record nor a name in it has more than *most* bytes."""
+    return length_of(event) <= most or longest(event) <= most  # the first nearly always, and fast
+
+
 def longest(event: Event) -> int:
     """Return the bytes of what `max_event_bytes` is about: its record, or a longer name in it."""
-    return max(len(event.raw), len(event.id), len(event.type))
+    names = (event.id, event.type, event.subject or "", event.kind or "")
+    return max(len(event.raw), *map(_bytes_of, names))
+
+
+def length_of(event: Event) -> int:
+    """Return the bytes of an event's record and names together."""
+    names = f"{event.id}{event.type}{event.subject or ''}{event.kind or ''}"
+    return len(event.raw) + _bytes_of(names)
 
 
 def size_of(events: Iterable[Event]) -> int:
     """Return about how many bytes *events* take in the journal."""
-    return sum(room_of(len(event.raw)) for event in events)
+    return sum(room_of(length_of(event)) for event in events)
 
 
 def room_of(length: int) -> int:
-    """Return about how many bytes an event takes whose `raw` is so long.
+    """Return about how many bytes an event takes whose record and names are so long.
 
     A page holds whole rows, so one of half a page and a little takes a page; what is longer than
     a page goes on in pages of its own.
     """
-    beyond, within = divmod(length + NAMES_BYTES, PAGE_BYTES)
+    beyond, within = divmod(length + ROW_BYTES, PAGE_BYTES)
     return beyond * PAGE_BYTES + PAGE_BYTES // max(1, PAGE_BYTES // (within + 1)) + SEEN_BYTES
+
+
+def _bytes_of(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def ranges(numbers: Iterable[int]) -> list[list[int]]:

@@ -14,8 +14,7 @@ from levada.errors import StateError
 from levada.event import Event
 from levada.journal import dead_letters
 from levada.journal.deliveries import Outstanding, Ranges, by_monotonic
-from levada.journal.rows import ranges, stored
-from levada.secret import scrub_known
+from levada.journal.rows import ranges, reason_of, stored
 from levada.setup import SinkSetup
 
 if TYPE_CHECKING:
@@ -173,7 +172,7 @@ class Cursor:
         """
         wait_s = None if wait is None else wait.total_seconds()
         due = None if wait_s is None else time.time() + wait_s
-        reason, name = scrub_known(delivery.reason), self._setup.name
+        reason, name = reason_of(delivery.reason), self._setup.name
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(
@@ -223,7 +222,7 @@ class Cursor:
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(
                 "UPDATE sink SET state = 'disabled', reason = ? WHERE name = ?",
-                (scrub_known(reason), self._setup.name),
+                (reason_of(reason), self._setup.name),
             )
 
         return self._journal.write(write, urgent=True, of=self)

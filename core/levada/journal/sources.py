@@ -12,13 +12,17 @@ from levada.batch import Batch, Checkpoint, Partition, Rejected, sortable
 from levada.errors import StateError
 from levada.event import Event
 from levada.journal import dead_letters, seen
-from levada.journal.rows import longest, moment, row_of, size_of, stored
+from levada.journal.room import grow
+from levada.journal.rows import fits, longest, moment, room_of, row_of, size_of, stored
 from levada.setup import SourceSetup
 from levada.source import KEPT_IDS
 from levada.state import CLOSED, Kept, Stage, Tracked
 
 if TYPE_CHECKING:
     from levada.journal import Journal
+
+PARTS = 8
+"""What is no event is kept up to this part of the journal, so that one item does not fill it."""
 
 _PARTITION = "key, uri, position, version, sorting, final, changed, memo, state"
 
@@ -31,6 +35,7 @@ class SourceState:
         self._journal = journal
         self._identity = (setup.source.name, setup.account)
         self._most_bytes = journal.settings.max_event_bytes
+        self._most_kept = journal.settings.max_journal_bytes // PARTS
         self._rows: dict[str, int] = {}  # partition key -> row id, while it is being read
         self._rollbacks = 0  # when the above were learnt
 
@@ -103,7 +108,7 @@ class SourceState:
 
     async def room(self, batch: Batch) -> None:
         """Wait while the journal is too full for a batch."""
-        await self._journal.room(size_of(batch.events))
+        await self._journal.room.wait(self._size(batch))
 
     def keep(self, partition: Partition, batch: Batch) -> Awaitable[Kept]:
         """Keep a batch and its position in one transaction."""
@@ -117,11 +122,10 @@ class SourceState:
         def remember(done: "asyncio.Future[Kept]") -> None:
             if not done.cancelled() and done.exception() is None:
                 self._journal.remember(new)
-                self._journal.grow(size_of(new))
-            self._journal.grow(-expected)
+            self._journal.room.expect(-expected)
 
-        expected = size_of(batch.events)
-        self._journal.grow(expected)
+        expected = self._size(batch)
+        self._journal.room.expect(expected)
         kept = self._journal.write(write, of=self)
         kept.add_done_callback(remember)
         return kept
@@ -164,7 +168,7 @@ class SourceState:
         position: str | None,
     ) -> list[Event]:
         row, is_new = self._enter_partition(connection, partition)
-        fitting = [event for event in batch.events if longest(event) <= self._most_bytes]
+        fitting = [event for event in batch.events if fits(event, self._most_bytes)]
         new = _each_once(fitting) if is_new else seen.unseen(connection, row, fitting)
         last = _insert(connection, row, new)
         origin = self._setup.origin(partition)
@@ -175,19 +179,22 @@ class SourceState:
             " position = coalesce(?, position) WHERE id = ?",
             (len(new), last, position, row),
         )
-        connection.execute(
-            "UPDATE meta SET value = value + ? WHERE name = 'bytes'", (size_of(new),)
-        )
+        grow(connection, size_of(new))
         return new
 
     def _bury(self, connection: sqlite3.Connection, partition: Partition, batch: Batch) -> int:
         """Make dead letters of what is no event, and of what is too large; return how many are new."""
         limit = self._most_bytes
-        large = (_too_large(event, limit) for event in batch.events if longest(event) > limit)
+        large = (_too_large(event, limit) for event in batch.events if not fits(event, limit))
         return sum(
-            dead_letters.bury_item(connection, self._identity, partition, each)
+            dead_letters.bury_item(connection, self._identity, partition, each, self._most_kept)
             for each in (*batch.rejected, *large)
         )
+
+    def _size(self, batch: Batch) -> int:
+        """Return about how many bytes a batch will take."""
+        rejected = (min(len(each.raw), self._most_kept) for each in batch.rejected)
+        return size_of(batch.events) + sum(map(room_of, rejected))
 
     def _enter_partition(
         self, connection: sqlite3.Connection, partition: Partition

@@ -4,6 +4,7 @@ import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +14,7 @@ from levada._json import Json
 from levada.errors import StateError
 from levada.journal import opening
 from levada.journal.making import made_in
-from levada.journal.pruning import usable
+from levada.journal.room import taken, usable
 from levada.journal.rows import stored
 from levada.journal.trouble import told
 
@@ -102,7 +103,10 @@ class JournalStatus:
 
     path: Path
     size: int
-    """Bytes in use."""
+    """About how many bytes events and dead letters take."""
+
+    dead_letters_size: int
+    """How many of them dead letters take."""
 
     fill: float
     """1.0: sources pause."""
@@ -162,11 +166,12 @@ def _journal(connection: sqlite3.Connection, path: Path, max_bytes: int) -> Jour
     last = _number(
         connection, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'event'"
     )
-    size = _number(connection, "SELECT value FROM meta WHERE name = 'bytes'")
+    size = taken(partial(_rows, connection))
     return JournalStatus(
         path=path,
-        size=size,
-        fill=size / usable(max_bytes),
+        size=size.total,
+        dead_letters_size=size.letters,
+        fill=size.total / usable(max_bytes),
         events=_number(connection, "SELECT count(*) FROM event"),
         last_seq=last,
         sources=[_source(connection, row) for row in _rows(connection, _SOURCES)],

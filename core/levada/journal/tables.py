@@ -16,7 +16,8 @@ Column: TypeAlias = tuple[Any, ...]
 # sinks would take new events for old ones. A forgotten partition's id would come back as well.
 # A column that came later is the last of its table, where a migration puts it too.
 TABLES = """
--- 'journal' is its UUID, 'bytes' about what its events take, 'closed' whether no process has it.
+-- 'journal' is its UUID, 'closed' whether no process has it; 'bytes' about what its events take,
+-- 'dead' what its dead letters do, which is not there before the first.
 CREATE TABLE meta (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -110,6 +111,7 @@ CREATE TABLE delivery (
 CREATE INDEX delivery_sink ON delivery (sink, first);
 
 -- `sink` is '' for what a source could not make an event of; `event` is then a hash of `raw`.
+-- `raw` is empty while the row of the event is there, which has it.
 -- The last five are what an event has besides, so that it can be delivered when its row has gone.
 CREATE TABLE dead (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -130,6 +132,7 @@ CREATE TABLE dead (
     kind TEXT,
     UNIQUE (sink, connector, account, partition, event)
 );
+CREATE INDEX dead_bare ON dead (seq) WHERE length(raw) = 0;
 
 -- What connectors reported besides events; `connector` is its name in the pipeline.
 CREATE TABLE diagnostic (

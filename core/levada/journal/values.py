@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from levada.journal.rows import COLUMNS, checksum, room_of
+from levada.journal.rows import COLUMNS, LENGTH, LETTER_LENGTH, checksum, room_of
 
 LONG_AGO: Final = "'1970-01-01T00:00:00+00:00'"
 
@@ -157,9 +157,10 @@ def broken(connection: sqlite3.Connection) -> dict[str, int]:
     if any(name.startswith(("sink.", "delivery.")) for name in found):
         return found
     odd = {
-        "meta.value": "SELECT count(*) <> 3 FROM meta WHERE name = 'journal'"
-        " OR name = 'closed' AND value IN ('1', '2', '-')"
-        " OR name = 'bytes' AND value <> '' AND value NOT GLOB '*[^0-9]*'",
+        "meta.value": "SELECT sum(name <> 'dead') IS NOT 3 OR count(*) <> sum(CASE"
+        " WHEN name = 'journal' THEN 1 WHEN name = 'closed' THEN value IN ('1', '2', '-')"
+        " WHEN name IN ('bytes', 'dead') THEN value <> '' AND value NOT GLOB '*[^0-9]*'"
+        " ELSE 0 END) FROM meta",
         "event.seq": f"SELECT {_NEWEST_EVER} < {_NEWEST_KEPT}"
         f" OR {_NEWEST_EVER} = 0 AND {_NEWEST_SEEN} > 0",
         "sink.accounts": f"SELECT count(*) FROM sink WHERE {BALANCE} <> 0",
@@ -255,7 +256,7 @@ def _name_journal(connection: sqlite3.Connection) -> None:
         connection.execute("UPDATE meta SET name = 'journal' WHERE length(value) = 36")
     connection.execute("INSERT OR IGNORE INTO meta VALUES ('journal', ?)", (str(uuid.uuid4()),))
     connection.execute("INSERT OR REPLACE INTO meta VALUES ('closed', '1')")
-    connection.execute("DELETE FROM meta WHERE name NOT IN ('journal', 'bytes', 'closed')")
+    connection.execute("DELETE FROM meta WHERE name NOT IN ('journal', 'closed', 'bytes', 'dead')")
 
 
 def _count_on(connection: sqlite3.Connection) -> int:
@@ -282,17 +283,18 @@ def _place_sinks(connection: sqlite3.Connection, newest: int) -> None:
 
 
 def remember(connection: sqlite3.Connection) -> None:
-    """Enter the ids of the events that are there among those seen, and count their bytes."""
+    """Enter the ids of the events that are there among those seen, and count what takes room."""
     connection.execute(
         "INSERT OR IGNORE INTO seen SELECT event.partition, event.id, event.seq FROM event"
         " JOIN partition ON partition.id = event.partition"
         " WHERE partition.state IN ('open', 'lingering')"
     )
-    sizes = connection.execute("SELECT length(raw) FROM event")
-    connection.execute(
-        "INSERT OR REPLACE INTO meta VALUES ('bytes', ?)",
-        (str(sum(room_of(length) for (length,) in sizes)),),
-    )
+    for name, lengths in (
+        ("bytes", f"SELECT {LENGTH} FROM event"),
+        ("dead", f"SELECT {LETTER_LENGTH} FROM dead"),
+    ):
+        size = sum(room_of(length) for (length,) in connection.execute(lengths))
+        connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, str(size)))
 
 
 def _add_checks(connection: sqlite3.Connection) -> None:

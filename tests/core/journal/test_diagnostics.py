@@ -6,8 +6,8 @@ import pytest
 
 from core.doubles import settings
 from levada import Json
-from levada.host import Diagnostics
-from levada.journal import Journal, diagnostics
+from levada.host import MOST_OF_A_KIND, Diagnostics
+from levada.journal import Journal
 from levada.journal.status import DiagnosticStatus, status
 
 
@@ -52,13 +52,12 @@ async def test_what_was_taken_is_not_taken_again() -> None:
 
 
 async def test_too_many_of_a_kind_are_only_counted(journal: Journal) -> None:
-    most = diagnostics.MOST_OF_A_KIND
-    for number in range(most + 50):
+    for number in range(MOST_OF_A_KIND + 50):
         await reported(journal, ("partition.gone", {"partition": number}))
 
     found = remembered(journal)
 
-    assert len(found) == most + 1
+    assert len(found) == MOST_OF_A_KIND + 1
     assert [each.count for each in found if not each.fields] == [50]
 
 

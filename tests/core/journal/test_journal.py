@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from core.doubles import CollectingSink, ScriptedSource, event, events, names, settings
-from levada import Batch, Partition, StateError
-from levada.journal import Cursor, Journal, SourceState, checksums, pruning
+from levada import Batch, Partition, Rejected, StateError
+from levada.journal import Cursor, Journal, SourceState, checksums, dead_letters, pruning
+from levada.journal.dead_letters import Choice
+from levada.journal.status import status
 from levada.setup import SinkSetup, SourceSetup
 
 MIB = 1024 * 1024
@@ -167,7 +170,7 @@ async def test_numbers_go_on_after_everything_was_pruned(tmp_path: Path) -> None
     async with Journal(settings(tmp_path, retention=timedelta(0))) as journal:
         state, _ = await opened(journal)
         await state.keep(RUN, Batch(events(1, 5)))
-        await journal.prune(early=True)
+        await journal.prune_early()
         assert left(journal) == []
 
     async with Journal(settings(tmp_path)) as journal:
@@ -196,7 +199,7 @@ async def test_where_room_is_needed_events_of_a_time_to_come_go_as_well(tmp_path
         await delivered(archive, 3)
         changed(tmp_path, "UPDATE event SET kept_at = ?", time.time() + 365 * 86_400)
 
-        await journal.prune(early=True)
+        await journal.prune_early()
 
         assert left(journal) == []
 
@@ -208,7 +211,7 @@ async def test_pruning_waits_for_the_slowest_sink(tmp_path: Path) -> None:
         await delivered(fast, 5)
         await delivered(slow, 2)
 
-        await journal.prune(early=True)
+        await journal.prune_early()
 
         assert left(journal) == [3, 4, 5]
 
@@ -223,15 +226,15 @@ async def test_a_delivery_under_way_keeps_its_events_and_no_others(tmp_path: Pat
         )
         await archive.done(done, None, {})
 
-        await journal.prune(early=True)
+        await journal.prune_early()
         assert left(journal) == [3, 6, 7, 8, 9]
         assert [each.seq for each in first.events] == [3, 6]
 
         await archive.done(first, None, {})
-        await journal.prune(early=True)
+        await journal.prune_early()
         assert left(journal) == [7, 8, 9]
         await archive.done(second, None, {})
-        await journal.prune(early=True)
+        await journal.prune_early()
         assert left(journal) == [9]
 
 
@@ -244,7 +247,7 @@ async def test_a_new_sink_counts_what_has_gone_of_what_it_begins_with_as_dropped
         found = archive.next_events(9, 10_000)
         _, done = await archive.plan([found[2:4], found[4:8]], 8, 0)
         await archive.done(done, None, {})
-        await journal.prune(early=True)
+        await journal.prune_early()
 
     async with Journal(settings(tmp_path)) as journal:
         late = await journal.cursor(
@@ -264,7 +267,7 @@ async def test_a_sink_that_was_removed_holds_nothing_back(tmp_path: Path) -> Non
     async with Journal(settings(tmp_path)) as journal:
         _, (archive,) = await opened(journal, "archive")
         await delivered(archive, 5)
-        await journal.prune(early=True)
+        await journal.prune_early()
 
         assert left(journal) == []
 
@@ -303,6 +306,133 @@ async def test_a_full_journal_makes_sources_wait_until_a_sink_moves_on(tmp_path:
         await delivered(archive, 10)
 
         await asyncio.wait_for(waiting, 2)
+
+
+async def refused(cursor: Cursor, count: int) -> None:
+    """Let a sink's next *count* events become dead letters."""
+    found = cursor.next_events(count, 1 << 30)
+    for delivery in await cursor.plan([found], found[-1].seq or 0, 0):
+        await cursor.done(delivery, None, {(each.partition, each.id): "422" for each in found})
+
+
+def sizes(journal: Journal) -> tuple[int, int]:
+    found = status(journal.settings.state, max_bytes=MIB)
+    assert found is not None
+    return found.size, found.dead_letters_size
+
+
+async def test_dead_letters_take_room_until_they_are_dropped(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        state, (archive,) = await opened(journal, "archive")
+        await state.keep(RUN, Batch([event(each, size=50_000) for each in range(3)]))
+        await state.keep(RUN, Batch([], rejected=[Rejected(b"x" * 50_000, reason="no id")]))
+        await refused(archive, 3)
+        assert await journal.prune_early() == 3
+
+        size, letters = sizes(journal)
+
+        assert 200_000 < letters == size < 220_000
+        await journal.write(lambda it: dead_letters.drop(it, dead_letters.chosen(it, Choice())))
+        assert sizes(journal) == (0, 0)
+
+
+async def test_a_retried_letter_gives_its_room_to_its_event(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        state, (archive,) = await opened(journal, "archive")
+        await state.keep(RUN, Batch([event(1, size=50_000)]))
+        before = sizes(journal)
+        await refused(archive, 1)
+        await journal.prune_early()
+
+        await journal.write(lambda it: dead_letters.retry(it, dead_letters.chosen(it, Choice())))
+
+        assert sizes(journal) == before
+        await journal.prune_early()
+        assert sizes(journal) == before  # it is pending
+
+
+async def test_what_is_dead_twice_takes_the_room_of_one(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        state, _ = await opened(journal, "archive")
+        batch = Batch([], rejected=[Rejected(b"x" * 50_000, reason="no id")])
+        await state.keep(RUN, batch)
+        once = sizes(journal)
+
+        await state.keep(RUN, batch)
+
+        assert sizes(journal) == once
+
+
+async def test_sources_wait_where_dead_letters_fill_the_journal(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Journal(settings(tmp_path, max_journal_bytes=2 * MIB)) as journal:
+        state, (archive,) = await opened(journal, "archive")
+        batches = [Batch([event(n, size=100_000) for n in (m, m + 1)]) for m in range(0, 12, 2)]
+        for batch in batches:
+            await asyncio.wait_for(state.room(batch), 1)
+            await state.keep(RUN, batch)
+            await refused(archive, 2)
+        waiting = asyncio.create_task(state.room(batches[0]))
+        await asyncio.wait([waiting], timeout=0.1)
+        assert not waiting.done()
+
+        await journal.write(lambda it: dead_letters.drop(it, dead_letters.chosen(it, Choice())))
+
+        await asyncio.wait_for(waiting, 2)
+    assert "the journal is full; most of it is dead letters: see `levada dead list`" in caplog.text
+
+
+async def test_a_letter_does_not_keep_out_a_batch_that_is_larger_than_the_journal(
+    tmp_path: Path,
+) -> None:
+    async with Journal(settings(tmp_path, max_journal_bytes=MIB)) as journal:
+        state, (archive,) = await opened(journal, "archive")
+        await state.keep(RUN, Batch([event(1)]))
+        await refused(archive, 1)
+
+        large = Batch([event(each, size=900_000) for each in (2, 3)])
+
+        await asyncio.wait_for(state.room(large), 1)
+
+
+async def test_an_item_too_large_for_the_journal_is_kept_in_part(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path, max_journal_bytes=MIB)) as journal:
+        state, _ = await opened(journal, "archive")
+
+        items = [Rejected(b"x" * 5 * MIB, reason="no id"), Rejected(b"y" * 1000, reason="no id")]
+        await state.keep(RUN, Batch([], rejected=items))
+
+        found = journal.read("SELECT length(raw), reason FROM dead ORDER BY id")
+        assert found == [
+            (MIB // 8, "no id; of its 5242880 bytes the first 131072 are kept"),
+            (1000, "no id"),
+        ]
+
+
+async def test_a_reason_without_end_is_cut(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        state, (archive,) = await opened(journal, "archive")
+        await state.keep(RUN, Batch([event(1)]))
+        (delivery,) = await archive.plan([archive.next_events(1, 1)], 1, 0)
+
+        await archive.done(delivery, None, {("run-1", "evt-1"): "no " * 1_000_000})
+
+        ((length,),) = journal.read("SELECT length(reason) FROM dead")
+        assert length < 3_000
+
+
+async def test_long_names_take_room_too(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        state, (archive,) = await opened(journal, "archive")
+        await state.keep(RUN, Batch([evolve(event(1), subject="\u00e9" * 100_000)]))
+
+        size, _ = sizes(journal)
+
+        assert 200_000 < size < 220_000
+        await delivered(archive, 1)
+        await journal.prune_early()
+        assert sizes(journal) == (0, 0)
 
 
 async def test_a_small_journal_has_a_small_log(tmp_path: Path) -> None:

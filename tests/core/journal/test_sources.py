@@ -288,7 +288,7 @@ async def test_a_new_partition_does_not_inherit_the_name_of_a_forgotten_one(
     await state.settle(old, "closed")
     assert names(journal.events_between(1, 1)) == [("old", "evt-1")]
     await state.checkpoint(Checkpoint(1, settled=2))
-    await journal.prune(early=True)
+    await journal.prune_early()
 
     await state.keep(Partition("new"), Batch([event(1, "new")]))
 
@@ -303,7 +303,7 @@ async def test_a_forgotten_partition_that_comes_back_is_tracked_again(
     await state.checkpoint(Checkpoint(1, settled=2))
 
     await state.keep(old, Batch([event(1, "old")]))
-    await journal.prune(early=True)
+    await journal.prune_early()
 
     assert list(state.unfinished()) == ["old"]
 

@@ -42,7 +42,7 @@ async def test_what_a_crash_leaves_at_any_time_is_right(tmp_path: Path) -> None:
         for number in range(60):
             await state.keep(Partition("run-1"), Batch([event(number, size=9_000)]))
             if number % 20 == 19:
-                await journal.prune(early=True)
+                await journal.prune_early()
                 await journal.write(lambda it: it.execute("PRAGMA incremental_vacuum").fetchall())
             await at_rest(journal)
             crashed = left(path, tmp_path / "copy" / "state")

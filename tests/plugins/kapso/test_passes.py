@@ -341,7 +341,7 @@ async def test_a_hinted_execution_that_was_forgotten_does_not_come_twice(stage: 
     old = next(each for each in stage.world.executions.values() if each.is_final)
     stage.world.add_execution(events=1, started_at=stage.clock() + timedelta(hours=2))
     await stage.after(timedelta(hours=2))
-    await stage.follower.journal.prune(early=True)
+    await stage.follower.journal.prune_early()
     before = stage.follower.journal.last_seq
 
     await stage.follower.hint(old.id)
