@@ -201,12 +201,16 @@ def _forms(value: str) -> Iterator[str]:
     entities = html.escape(value)  # &quot; and &#x27;
     yield from (entities, entities.replace("&#x27;", "&#39;"), entities.replace("&#x27;", "&apos;"))
     raw = _bytes(value)
+    yield "".join(f"&#{ord(character)};" for character in value)
+    hexadecimal = "".join(f"&#x{ord(character):X};" for character in value)
+    yield from (hexadecimal, hexadecimal.lower())
     quoted = {quote(raw), quote(raw, safe=""), quote_plus(raw), quote(quote(raw, safe=""))}
     whole = "".join(f"\\u{unit:04X}" for unit in _utf16(value))
     for each in (*quoted, "".join(f"%{byte:02X}" for byte in raw), whole):
         yield from (each, _HEX.sub(lambda match: match[0].lower(), each))
     if len(raw) >= FINDABLE:  # less would be found in anything
-        yield from (raw.hex(), raw.hex().upper())
+        for each in (raw.hex(), raw.hex(":"), raw.hex(" "), raw.hex("-")):
+            yield from (each, each.upper())
         yield from _in_base64(raw)
 
 

@@ -361,6 +361,10 @@ def a_secret_in_a_text(draw: Any) -> None:
         quote(raw),
         quote(raw, safe=""),
         quote_plus(raw),
+        "".join(f"&#{ord(char)};" for char in value),
+        "".join(f"&#x{ord(char):x};" for char in value),
+        raw.hex(),
+        raw.hex(":"),
     ]
 
     for form in forms:
