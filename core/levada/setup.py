@@ -27,6 +27,10 @@ def _seconds(value: float) -> timedelta:
     return timedelta(seconds=value)
 
 
+_BRIEF = timedelta(milliseconds=100)
+"""In less than this no answer arrives and no file is closed, whoever is to blame."""
+
+
 @frozen
 class Settings:
     """The ``[pipeline]`` table."""
@@ -46,13 +50,16 @@ class Settings:
     request_timeout: timedelta = option(
         default=_seconds(30),
         help="The whole of one HTTP exchange, from name resolution to last byte.",
+        validator=validators.ge(_BRIEF),
     )
     network: Network = option(
         default="any",
         help="`public-only`: no connector reaches a private, local or special address.",
     )
     shutdown_timeout: timedelta = option(
-        default=_seconds(8), help="How long a stop may take before the process ends itself."
+        default=_seconds(8),
+        help="How long a stop may take before the process ends itself.",
+        validator=validators.ge(_BRIEF),
     )
     give_up_after: timedelta = option(
         default=_seconds(30),

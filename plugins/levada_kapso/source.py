@@ -45,10 +45,14 @@ class KapsoSource(Source):
         validator=valid_url(),
     )
     workflows: list[str] = option(
-        default=[], help="Ids of the workflows to read; default: all of the project."
+        default=[],
+        help="Ids of the workflows to read; default: all of the project.",
+        validator=validators.deep_iterable(validators.min_len(1)),
     )
     executions: list[str] = option(
-        default=[], help="Ids of the only executions to read, whatever `workflows` says."
+        default=[],
+        help="Ids of the only executions to read, whatever `workflows` says.",
+        validator=validators.deep_iterable(validators.min_len(1)),
     )
     page_size: int = option(
         default=100,

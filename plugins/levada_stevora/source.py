@@ -43,10 +43,14 @@ class StevoraSource(Source):
         validator=valid_url(),
     )
     runs: list[str] = option(
-        default=[], help="Ids of the only runs to read, whatever `definitions` says."
+        default=[],
+        help="Ids of the only runs to read, whatever `definitions` says.",
+        validator=validators.deep_iterable(validators.min_len(1)),
     )
     definitions: list[str] = option(
-        default=[], help="Ids of the workflow definitions to read runs of; default: all."
+        default=[],
+        help="Ids of the workflow definitions to read runs of; default: all.",
+        validator=validators.deep_iterable(validators.min_len(1)),
     )
     page_size: int = option(
         default=100,

@@ -353,7 +353,7 @@ def test_a_wrong_line_of_a_source_is_explained(problems: Problems, line: str, pr
         ("steps = ['5m', '5']", 'steps[1]: expected a duration such as "10s"'),
         ("steps = ['1s', '2s', '3s', '4s']", "steps: must have 3 or fewer"),
         ("tags = ['a', 'b', 'c']", "tags: must have 2 or fewer"),
-        ("ports = [0]", "ports: must have items that each be at least 1"),
+        ("ports = [0]", "ports: must have items that each must be at least 1"),
         ("title = ''", "title: must not be empty"),
         ("size = 1.5", "size: expected an integer or a string, got a float"),
         ("shape = 'oval'", 'shape: must be one of "round", "square"'),
@@ -407,6 +407,13 @@ def test_a_path_that_cannot_be_one_is_refused(problems: Problems, path: str) -> 
         (
             "[sources.'a b']\nuse = 'spring'\n" + SINK,
             ['archive.toml:1: sources."a b": a name is made of letters, digits, - and _'],
+        ),
+        (
+            SOURCE + SINK + "[pipeline]\nrequest_timeout = '0s'\nshutdown_timeout = '99ms'\n",
+            [
+                'archive.toml:5: pipeline.request_timeout: must be at least "100ms"',
+                'archive.toml:6: pipeline.shutdown_timeout: must be at least "100ms"',
+            ],
         ),
         (
             SOURCE + SINK + "[pipeline]\nconcurency = 1\nconcurrency = 0\nretention = 3\n",

@@ -522,7 +522,7 @@ async def test_a_checkpoint_is_not_stored_before_the_events_are_kept(tmp_path: P
     stuck = CollectingSink(pause_s=3600)
     changes = {
         "max_journal_bytes": 1024 * 1024,
-        "shutdown_timeout": timedelta(milliseconds=10),
+        "shutdown_timeout": timedelta(milliseconds=100),
     }
     pipeline = Pipeline(setup(source, stuck, at=tmp_path, **changes))
     running = asyncio.create_task(pipeline.run())

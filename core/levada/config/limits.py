@@ -127,7 +127,7 @@ def _each(leaf: Any) -> Limit | None:
     inside = limits(leaf.member_validator)
     schema = {key: value for limit in inside for key, value in limit.schema.items()}
     text = " and ".join(limit.text for limit in inside)
-    return Limit(f"have items that each {text}", {"items": schema}) if inside else None
+    return Limit(f"have items that each must {text}", {"items": schema}) if inside else None
 
 
 _DESCRIBED: Mapping[type, Callable[[Any], Limit | None]] = {

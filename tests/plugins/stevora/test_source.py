@@ -44,8 +44,12 @@ def test_the_identity_is_the_base_url_however_it_is_written() -> None:
     assert {source.identity() for source in sources} == {"https://x.example"}
 
 
-@pytest.mark.parametrize("options", [{"page_size": 0}, {"page_size": 101}], ids=str)
-def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [{"page_size": 0}, {"page_size": 101}, {"runs": [""]}, {"definitions": ["a", ""]}],
+    ids=str,
+)
+def test_options_that_cannot_be_used_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         StevoraSource(api_key=Secret("k"), **options)
 
