@@ -23,11 +23,12 @@ _ESCAPE = re.compile(
     re.DOTALL,
 )
 
-# Text that JSON writes as it is: ids and names nearly always are such.
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _LONG_NUMBER = re.compile(rb"[0-9]{4301}")  # Python and what is written in it read no longer ones
 _DEEPEST = 200  # levels of an item; readers that stop at 256 still have room for what we put around
 _BRACKETS = {b: 1 if b in b"[{" else -1 for b in b"[]{}"}
+
+# Text that JSON writes as it is: ids and names nearly always are such.
 _PLAIN = re.compile(r"[\w.:/ -]*", re.ASCII)
 
 
@@ -85,11 +86,16 @@ def hard_to_read(raw: bytes) -> str:
     may_be_deep = raw.count(b"[") + raw.count(b"{") > _DEEPEST
     if not may_be_deep and not _LONG_NUMBER.search(raw):  # nearly all are neither
         return ""
-    rest = _STRING.sub(b"", raw)
+    rest = without_strings(raw)
     if _LONG_NUMBER.search(rest):
         return "has a number of more than 4300 digits"
     levels = accumulate(_BRACKETS[each] for each in rest if each in _BRACKETS)
     return "is nested too deeply" if max(levels, default=0) > _DEEPEST else ""
+
+
+def without_strings(raw: bytes) -> bytes:
+    """Return a JSON text less its strings: brackets, commas, numbers and words."""
+    return _STRING.sub(b"", raw)
 
 
 def mended(raw: bytes) -> bytes:

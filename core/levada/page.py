@@ -31,7 +31,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from levada.batch import Rejected
-from levada.codec import hard_to_read, mended, one_line
+from levada.codec import hard_to_read, mended, one_line, without_strings
 from levada.connector import HttpResponse
 from levada.errors import Failure, Fatal, Retry
 from levada.event import Event
@@ -48,7 +48,6 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NO_STRUCTURE = bytes(set(range(256)) - set(b"{}[],"))
 _INNERMOST = re.compile(rb"\{,*\}|\[,*\]")
 _DEEPEST = 1_000
@@ -108,7 +107,7 @@ def _rows(body: bytes) -> int:
     That is one at the top level, or a level below it. What lies deeper is taken away from the
     inside out. Nested too deeply, or not closed: 0.
     """
-    before, text = b"", _STRING.sub(b"", body).translate(None, _NO_STRUCTURE)
+    before, text = b"", without_strings(body).translate(None, _NO_STRUCTURE)
     for _ in range(_DEEPEST):
         text = text.replace(b"{}", b"").replace(b"[]", b"")  # much faster than the next line
         smaller = _INNERMOST.sub(b"", text)
