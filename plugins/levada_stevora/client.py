@@ -114,8 +114,9 @@ class StevoraClient:
     _sizes: dict[tuple[str, int], PageSize] = field(init=False, factory=dict)
     """By the kind of list and the number of rows that are asked for."""
 
-    _empty: Counter[int] = field(init=False, factory=Counter)
-    """How often pages of runs, by number, have shown nothing where something should be."""
+    _empty: Counter[tuple[str | None, int]] = field(init=False, factory=Counter)
+    """How often pages of runs have shown nothing where something should be, since they last showed
+    something; by the definition and the number."""
 
     _large: dict[str, int] = field(init=False, factory=dict)
     """How many events are asked for of runs where a page of as many as usual was too large."""
@@ -155,15 +156,18 @@ class StevoraClient:
     ) -> Rows:
         """Fetch a page of the runs, in an order that Stevora does not tell."""
         narrowed = {"status": status, "definitionId": definition}
-        return await self._page("/v1/workflow-runs", page, "runs", self._asked, **narrowed)
+        found = await self._page("/v1/workflow-runs", page, "runs", self._asked, **narrowed)
+        if found.rows and status is None:
+            del self._empty[definition, page]
+        return found
 
-    def is_believed(self, page: Rows) -> bool:
+    def is_believed(self, page: Rows, *, definition: str | None = None) -> bool:
         """Note that a page of runs has shown nothing, though more are counted; believe it in the end.
 
         A vendor may count what it does not show. One that fails for a moment shows it again.
         """
-        self._empty[page.number] += 1
-        return self._empty[page.number] > BELIEVED
+        self._empty[definition, page.number] += 1
+        return self._empty[definition, page.number] > BELIEVED
 
     async def run(self, run_id: str) -> RunRow | None:
         """Fetch a run by itself; None where there is no such run, or no such route."""

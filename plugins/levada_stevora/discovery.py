@@ -51,12 +51,6 @@ class Discovery:
         self._shown = set[str]()
         self._lists: dict[str, Listing] = {}
         self._added = self._added_definitions()
-        self._memory = Memory(
-            is_tracked=self._is_tracked,
-            settled=survey.settled,
-            report=self._report_unreadable,
-            is_believed=self._is_believed,
-        )
 
     async def partitions(self) -> AsyncIterator[Partition | Checkpoint]:
         """Yield what may have something new, then the checkpoint."""
@@ -147,11 +141,19 @@ class Discovery:
         listing = Listing(
             self._fetch(definition),
             self._survey.lists.get(definition),
-            self._memory,
+            self._memory(definition),
             shortcuts=[self._fetch(each) for each in wanted],
         )
         self._lists[definition] = listing
         return listing
+
+    def _memory(self, definition: str) -> Memory:
+        return Memory(
+            is_tracked=self._is_tracked,
+            settled=self._survey.settled,
+            report=self._report_unreadable,
+            is_believed=partial(self._is_believed, definition),
+        )
 
     def _fetch(self, definition: str, status: str | None = None) -> Fetch:
         return partial(self._client.runs, definition=definition or None, status=status)
@@ -198,8 +200,8 @@ class Discovery:
         self._survey.lists.clear()
         return set(self._scope.definitions) - set(before) if before else set()
 
-    def _is_believed(self, page: Rows) -> bool:
-        is_believed = self._client.is_believed(page)
+    def _is_believed(self, definition: str, page: Rows) -> bool:
+        is_believed = self._client.is_believed(page, definition=definition or None)
         if is_believed:
             self._ctx.report("list.incomplete", page=page.number, total=page.total)
         return is_believed
@@ -248,7 +250,8 @@ class Discovery:
         narrowed = self._narrowed()
         definition = narrowed[0] if len(narrowed) == 1 else ALL
         for status in asked:
-            async for rows in Listing(self._fetch(definition, status), None, self._memory).all():
+            fetch, memory = self._fetch(definition, status), self._memory(definition)
+            async for rows in Listing(fetch, None, memory).all():
                 for run in self._found(rows, is_wanted=definition != ALL):
                     yield run
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from attrs import define, field
 
-from levada import Checkpoint, Fatal, Json
+from levada import Checkpoint, Fatal, Json, Retry
 from levada.sandbox import RecordedRequest, Response, StevoraServer, StevoraWorld
 from plugins.desk import Desk, Odd
 from plugins.stevora.servers import DAY, NOT_FOUND, USED, asked, keys, listed, opened, says
@@ -104,6 +104,51 @@ async def test_a_list_without_a_total_ends_with_an_empty_page() -> None:
     ):
         assert keys(await desk.discover()) == ["r0", "r1", "r2", "r3"]
         assert asked(server) == [1, 2, 3]
+
+
+async def test_a_page_that_has_shown_something_again_is_doubted_as_at_first() -> None:
+    runs, is_down = Runs("newest", [1, 2, 3]), True
+
+    def answer(request: RecordedRequest) -> Response:
+        if is_down and request.query["page"] == "2":
+            return listed([], total=len(runs.numbers))(request)
+        return runs.answer(request)
+
+    async with Odd(answer=answer) as server, opened(server.url, page_size=1) as desk:
+        await refused(desk, times=3)
+        found, position = await discover(desk)  # it is believed at last
+        assert found == ["r3"]
+
+        is_down = False
+        found, position = await discover(desk, position)
+        assert found == ["r3", "r2", "r1"]
+
+        is_down, runs.numbers = True, [1, 2, 3, 4, 5]
+        await refused(desk, position, times=3)
+
+
+async def test_a_page_of_one_list_says_nothing_of_that_of_another() -> None:
+    by_definition = {"a": Runs("newest", [1, 2]), "b": Runs("newest", [3, 4])}
+
+    def answer(request: RecordedRequest) -> Response:
+        if (definition := request.query.get("definitionId")) is None:
+            return listed([run(4)])(request)
+        if request.query["page"] == "2":
+            return listed([], total=2)(request)
+        return by_definition[definition].answer(request)
+
+    async with (
+        Odd(answer=answer) as server,
+        opened(server.url, page_size=1, definitions=["a", "b"]) as desk,
+    ):
+        await refused(desk, times=6)  # three for each
+        assert keys(await desk.discover()) == ["r2", "r4"]
+
+
+async def refused(desk: Desk, position: Json = None, *, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(Retry, match="page 2 shows no runs"):
+            await desk.discover(position)
 
 
 async def test_a_list_that_ignores_the_page_is_not_asked_for_ever() -> None:
