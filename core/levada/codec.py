@@ -1,29 +1,43 @@
 """The wire format: an event as a CloudEvents 1.0 JSON object, around the vendor's own bytes."""
 
+import codecs
 import json
 import re
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
+from io import BytesIO
 from itertools import accumulate
 
 from levada.event import Event, Origin
 
-# What a terminal or a log reader might act on: C1 controls, bidirectional controls, line and
-# paragraph separators, lone surrogates. `_UNSAFE_BYTES` finds the same in UTF-8, faster.
-_UNSAFE = re.compile(
-    "[\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-_UNSAFE_BYTES = re.compile(
-    rb"\xc2[\x80-\x9f]|\xd8\x9c|\xe2(?:\x80[\x8e\x8f\xa8-\xae]|\x81[\xa6-\xa9])"
-)
+STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+"""Matches a string in JSON, with `re.DOTALL`; possessive, as `re` would remember every escape."""
 
-# Any escape in a JSON string; the group is there for half a surrogate pair without its other half.
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+# What a terminal or a log reader might act on, in UTF-8: DEL, C1 controls, bidirectional controls,
+# line and paragraph separators. Here and below many are one match, but not any number: `re`
+# remembers each of them, in a hundred bytes. It is quick if a pattern does not begin with a repeat.
+_CONTROL = rb"(?:\x7f|\xc2[\x80-\x9f]|\xd8\x9c|\xe2(?:\x80[\x8e\x8f\xa8-\xae]|\x81[\xa6-\xa9]))"
+_UNSAFE = re.compile(rb"%b%b{0,999}" % (_CONTROL, _CONTROL))
+
+# Escapes in a JSON string; in the group if they are halves of surrogate pairs without the others.
+_HALF = rb"u[dD][89a-fA-F][0-9a-fA-F]{2}"
+_HIGH = rb"u[dD][89abAB][0-9a-fA-F]{2}"
+_LOW = rb"u[dD][c-fC-F][0-9a-fA-F]{2}"
+_WHOLE = rb"(?:%b\\%b|(?!%b).)" % (_HIGH, _LOW, _HALF)
+_ESCAPES = re.compile(
+    rb"\\(?:%b(?:\\%b){0,999}|(%b(?:\\(?!%b\\%b)%b){0,999}))"
+    % (_WHOLE, _WHOLE, _HALF, _HIGH, _LOW, _HALF),
     re.DOTALL,
 )
 
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# What looks like such a half: one without its neighbour, or an escaped backslash before.
+_LONE = re.compile(
+    rb"\\(?:%b(?!\\%b)|(?<!\\%b\\)%b|\\u[dD])" % (_HIGH, _LOW, _HIGH, _LOW), re.DOTALL
+)
+
+_STRING = re.compile(STRING, re.DOTALL)
+_BLOCK = 64 * 1024  # bytes to decode at a time: as a str, text takes up to four times the memory
 _LONG_NUMBER = re.compile(rb"[0-9]{4301}")  # Python and what is written in it read no longer ones
 _DEEPEST = 200  # levels of an item; readers that stop at 256 still have room for what we put around
 _BRACKETS = {b: 1 if b in b"[{" else -1 for b in b"[]{}"}
@@ -70,10 +84,10 @@ def one_line(raw: bytes) -> bytes:
     Line breaks between tokens go. Characters that a terminal or line reader might act on are
     written as JSON escapes. What no JSON parser has to take is replaced, as in `mended`.
     """
-    if _is_safe(raw):
+    if is_safe(raw):
         return raw
-    text = mended(raw).decode("utf-8").replace("\r", "").replace("\n", "")
-    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode("utf-8")
+    text = mended(raw).replace(b"\r", b"").replace(b"\n", b"")
+    return _replaced(_UNSAFE, text, _escaped)
 
 
 def is_plain(raw: bytes) -> bool:
@@ -95,28 +109,70 @@ def hard_to_read(raw: bytes) -> str:
 
 def without_strings(raw: bytes) -> bytes:
     """Return a JSON text less its strings: brackets, commas, numbers and words."""
-    return _STRING.sub(b"", raw)
+    return _replaced(_STRING, raw, lambda _: b"")
 
 
 def mended(raw: bytes) -> bytes:
     """Replace what no JSON parser has to take, invalid UTF-8 and lone surrogates, by U+FFFD."""
-    utf8 = raw.decode("utf-8", "replace").encode("utf-8")
-    return _ESCAPE.sub(lambda match: rb"\ufffd" if match[1] else match[0], utf8)
+    utf8 = raw if _is_utf8(raw) else _as_utf8(raw)
+    return _replaced(_ESCAPES, utf8, _without_halves) if _may_have_halves(utf8) else utf8
 
 
-def _is_safe(raw: bytes) -> bool:
-    """Whether *raw* can stay as it is; quick, as it nearly always can."""
-    if b"\n" in raw or b"\r" in raw or b"\x7f" in raw:
+def is_safe(raw: bytes) -> bool:
+    """Whether `one_line` surely leaves *raw* as it is; quick, as it nearly always does."""
+    if b"\n" in raw or b"\r" in raw or b"\x7f" in raw or _may_have_halves(raw):
         return False
-    if b"\\ud" in raw or b"\\uD" in raw:  # half of a surrogate pair, or both
-        return False
-    if raw.isascii():
-        return True
+    return raw.isascii() or (_is_utf8(raw) and not _UNSAFE.search(raw))
+
+
+def _may_have_halves(raw: bytes) -> bool:
+    has_surrogates = b"\\ud" in raw or b"\\uD" in raw
+    return has_surrogates and _LONE.search(raw) is not None
+
+
+def _is_utf8(raw: bytes) -> bool:
     try:
-        raw.decode("utf-8")
+        return raw.isascii() or all(True for _ in _decoded(raw, "strict"))
     except UnicodeDecodeError:
         return False
-    return not _UNSAFE_BYTES.search(raw)
+
+
+def _as_utf8(raw: bytes) -> bytes:
+    out = BytesIO()
+    out.writelines(text.encode("utf-8") for text in _decoded(raw, "replace"))
+    return out.getvalue()
+
+
+def _decoded(raw: bytes, errors: str) -> Iterator[str]:
+    decoder, text = codecs.getincrementaldecoder("utf-8")(errors), memoryview(raw)
+    for at in range(0, len(raw), _BLOCK):
+        yield decoder.decode(text[at : at + _BLOCK])
+    yield decoder.decode(b"", final=True)
+
+
+def _replaced(
+    pattern: re.Pattern[bytes], raw: bytes, replacement: Callable[[re.Match[bytes]], bytes | None]
+) -> bytes:
+    """Return what `pattern.sub` would, which holds all pieces at once; None: a match stays."""
+    out, text, at = BytesIO(), memoryview(raw), 0
+    for match in pattern.finditer(raw):
+        new = replacement(match)
+        if new is not None:
+            out.write(text[at : match.start()])
+            out.write(new)
+            at = match.end()
+    if not at:
+        return raw
+    out.write(text[at:])
+    return out.getvalue()
+
+
+def _without_halves(match: re.Match[bytes]) -> bytes | None:
+    return rb"\ufffd" * (len(match[0]) // len(rb"\ufffd")) if match[1] else None
+
+
+def _escaped(match: re.Match[bytes]) -> bytes:
+    return b"".join(b"\\u%04x" % ord(character) for character in match[0].decode("utf-8"))
 
 
 def _string(text: str) -> bytes:

@@ -31,7 +31,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from levada.batch import Rejected
-from levada.codec import hard_to_read, mended, one_line, without_strings
+from levada.codec import STRING, hard_to_read, is_safe, mended, one_line, without_strings
 from levada.connector import HttpResponse
 from levada.errors import Failure, Fatal, Retry
 from levada.event import Event
@@ -46,8 +46,9 @@ Moment: TypeAlias = str | int | float | None
 
 S = TypeVar("S", bound=msgspec.Struct)
 
+_ABSENT = msgspec.Raw(b"")
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
+_TOKEN = re.compile(rb"%b|[\[\]{},]" % STRING, re.DOTALL)
 _NO_STRUCTURE = bytes(set(range(256)) - set(b"{}[],"))
 _INNERMOST = re.compile(rb"\{,*\}|\[,*\]")
 _DEEPEST = 1_000
@@ -91,21 +92,23 @@ def decode_page(
     Raises:
         Retry: the body is something else, or has more than 100,000 items.
     """
-    if response.body.count(b",") >= _MOST_ROWS and _rows(response.body) > _MOST_ROWS:
-        raise Retry(f"{response.place} shows more than {_MOST_ROWS:,} rows on one page")
-    with suppress(*_UNREADABLE):
-        return msgspec.json.decode(response.body, type=page)
+    rows = _rows(response.body) if response.body.count(b",") >= _MOST_ROWS else 0
+    if rows is not None:
+        if rows > _MOST_ROWS:
+            raise Retry(f"{response.place} shows more than {_MOST_ROWS:,} rows on one page")
+        with suppress(*_UNREADABLE):
+            return msgspec.json.decode(response.body, type=page)
     try:
         return _decode_in_parts(response.body.removeprefix(b"\xef\xbb\xbf"), page, items)
     except (*_UNREADABLE, ValueError):
         raise Retry(_not_json(response, secret)) from None
 
 
-def _rows(body: bytes) -> int:
+def _rows(body: bytes) -> int | None:
     """Return how many items the longest array has that a page can have them in, without decoding.
 
     That is one at the top level, or a level below it. What lies deeper is taken away from the
-    inside out. Nested too deeply, or not closed: 0.
+    inside out. None: that is nested too deeply, or not closed.
     """
     before, text = b"", without_strings(body).translate(None, _NO_STRUCTURE)
     for _ in range(_DEEPEST):
@@ -115,9 +118,9 @@ def _rows(body: bytes) -> int:
             arrays = (each for each in _INNERMOST.findall(before + text) if each[:1] == b"[")
             return max((len(each) - 1 for each in arrays), default=0)
         if smaller == text:
-            return 0
+            return None
         before, text = text, smaller
-    return 0
+    return None
 
 
 def _decode_in_parts(body: bytes, page: type[S], items: str) -> S:
@@ -144,9 +147,11 @@ def _edges(body: bytes, key: bytes) -> list[int]:
         elif token == b",":
             if depth == 1 and edges:
                 edges.append(match.start())
+                if len(edges) > _MOST_ROWS:
+                    break
         elif not depth:
             last = token
-    raise ValueError("no such array, or cut off")
+    raise ValueError("no such array, cut off, or too long")
 
 
 def _not_json(response: HttpResponse, secret: Secret | None) -> str:
@@ -192,8 +197,7 @@ def to_events(
     """
     decode = _decoder(row)
     texts = list(map(bytes, items))
-    whole = b"".join(texts)
-    clean = one_line(whole) == whole  # asked once a page: as a rule nothing needs rewriting
+    clean = is_safe(b"".join(texts))  # asked once a page: as a rule nothing needs rewriting
     found: list[Event | Rejected] = []
     latest = None
     for text in texts:
@@ -227,11 +231,11 @@ def _decoder(row: type[Any]) -> Any:
     return msgspec.json.Decoder(row).decode
 
 
-def _salvage(raw: bytes, row: type[Any]) -> tuple[Any, bytes] | Rejected:
+def _salvage(raw: bytes, row: Any) -> tuple[Any, bytes] | Rejected:
     """Read what can be read of an item that is not as it should be, and its text as JSON."""
     text = mended(raw)
     try:
-        fields = _decoder(dict[str, msgspec.Raw])(text)
+        fields = _decoder(_unread(row))(text)
     except msgspec.ValidationError:
         return Rejected(raw, reason="an item that is not a JSON object")
     except RecursionError:
@@ -240,14 +244,26 @@ def _salvage(raw: bytes, row: type[Any]) -> tuple[Any, bytes] | Rejected:
         return Rejected(raw, reason=f"an item that is not JSON: {error}")
     known = {}
     for each in msgspec.structs.fields(row):
-        if each.name == "id" and bytes(fields.get(each.encode_name, b"")) not in raw:
+        field = getattr(fields, each.name)
+        if each.name == "id" and bytes(field) not in raw:
             return Rejected(raw, reason="an item whose id is not Unicode text")
-        with suppress(KeyError, *_UNREADABLE):
-            known[each.name] = msgspec.json.decode(fields[each.encode_name], type=each.type)
+        with suppress(*_UNREADABLE):
+            known[each.name] = msgspec.json.decode(field, type=each.type)
     try:
         return row(**known), text
     except TypeError:
         return Rejected(raw, reason="an item without a usable id")
+
+
+@lru_cache(maxsize=64)
+def _unread(row: type[Any]) -> type[msgspec.Struct]:
+    """Return a Struct of the same fields, each as raw text; what an item has besides is passed over."""
+    fields = msgspec.structs.fields(row)
+    return msgspec.defstruct(
+        f"Unread{row.__name__}",
+        [(each.name, msgspec.Raw, _ABSENT) for each in fields],
+        rename={each.name: each.encode_name for each in fields},
+    )
 
 
 def _first_time(texts: Iterable[bytes], row: type[Any]) -> datetime | None:

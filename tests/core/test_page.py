@@ -1,6 +1,8 @@
 import json
 import time
+import tracemalloc
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
@@ -61,7 +63,11 @@ def page(*items: bytes) -> list[bytes]:
 
 
 def events(*items: bytes, now: datetime = NOW) -> list[Event | Rejected]:
-    raws = decode_page(Answer(b'{"data":[%b]}' % b",".join(items)), Page).data
+    return read(b'{"data":[%b]}' % b",".join(items), now=now)
+
+
+def read(body: bytes, *, now: datetime = NOW) -> list[Event | Rejected]:
+    raws = decode_page(Answer(body), Page).data
     return to_events(raws, EventRow, partition="run-1", kinds={"done": "run.completed"}, now=now)
 
 
@@ -98,6 +104,37 @@ def test_a_page_of_too_many_rows_is_not_unpacked(item: bytes, around: bytes) -> 
 
     with pytest.raises(Retry, match=r"/v1/events shows more than 100,000 rows on one page"):
         decode_page(Answer(around % many), Page)
+
+
+EVENT = b'{"id":"a","created_at":"2026-03-02T09:00:00Z","payload":"%b"}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"data":["%b"]}' % (b"\\u0041" * 200_000), id="no object"),
+        pytest.param(b'{"data":["%b]}' % (b"\\n" * 600_000), id="no end of a string"),
+        pytest.param(b'{"data":["%b},%b]}' % (b"\\n" * 600_000, EVENT), id="no page"),
+        pytest.param(b'{"data":[%b' % (b"1," * 600_000), id="no end of a list"),
+        pytest.param(
+            b'{"data":[{%b}]}' % b",".join(b'"%d":1' % n for n in range(120_000)), id="no id"
+        ),
+        pytest.param(b'{"data":[%b]}' % (EVENT % (b"\\u0041" * 200_000 + b"\xff")), id="no UTF-8"),
+        pytest.param(b'{"data":[%b]}' % (EVENT % (b"\\ud800" * 200_000)), id="halves"),
+        pytest.param(b'{"data":[%b]}' % (EVENT % (b"\xc2\x9b" * 600_000)), id="controls"),
+        pytest.param(
+            b'{"data":[%b]}' % (EVENT % (b"x" * 1_200_000 + "\U0001f600\x9b".encode())), id="wide"
+        ),
+    ],
+)
+def test_an_answer_takes_a_few_times_its_own_memory_whatever_it_is_made_of(body: bytes) -> None:
+    tracemalloc.start()
+    with suppress(Retry):
+        read(body)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 6 * len(body)
 
 
 def test_what_nests_without_end_is_given_up_soon() -> None:
