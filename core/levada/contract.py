@@ -10,7 +10,7 @@ from attrs import evolve
 from levada import codec
 from levada._json import Json
 from levada.asking import is_unicode
-from levada.batch import Batch, Checkpoint, Partition, Rejected
+from levada.batch import Batch, Checkpoint, Order, Partition, Rejected
 from levada.calls import Calls, Crashed
 from levada.errors import Closed, Failure, PluginError, Reject, Retry
 from levada.event import Event
@@ -23,7 +23,7 @@ class Contract:
         self._broken = calls.broken
 
     def discovered(self, found: object) -> Partition | Checkpoint:
-        """Return what `partitions` yielded.
+        """Return a copy of what `partitions` yielded.
 
         Raises:
             PluginError: it is neither a partition nor a checkpoint.
@@ -31,7 +31,9 @@ class Contract:
         if isinstance(found, Checkpoint):
             if fault := _fault_of_checkpoint(found):
                 raise self._broken(f"yielded a Checkpoint from partitions() {fault}")
-            return found
+            return evolve(
+                found, position=_own_json(found.position), settled=_own_order(found.settled)
+            )
         if not isinstance(found, Partition):
             kind = type(found).__name__
             reason = f"yielded {kind} from partitions(); it must be a Partition or a Checkpoint"
@@ -43,10 +45,12 @@ class Contract:
             raise self._broken(reason)
         if fault := _fault_of_partition(found):
             raise self._broken(f"yielded a Partition from partitions() {fault}")
-        return found
+        return _own_partition(found)
 
     def batch(self, partition: Partition, batch: object) -> Batch:
-        """Return what `read` yielded about *partition*, fit for the journal and every sink.
+        """Return a copy of what `read` yielded about *partition*, fit for the journal and every sink.
+
+        It is all taken at once: the source may go on with its own before this one is written.
 
         Raises:
             Crashed: something in it is of the wrong type.
@@ -55,11 +59,7 @@ class Contract:
         if not isinstance(batch, Batch):
             kind = type(batch).__name__
             raise self._broken(f"yielded {kind} from read(); it must be a Batch")
-        if batch.partition is not None and batch.partition.key != partition.key:
-            reason = f"yielded a batch about another partition than {partition.key!r}"
-            raise self._broken(reason)
-        if batch.partition is not None and (fault := _fault_of_partition(batch.partition)):
-            raise self._broken(f"yielded a Batch from read() of a Partition {fault}", kind=Crashed)
+        learnt = self._learnt(partition, batch.partition)
         for part in ("events", "rejected"):
             if not isinstance(found := getattr(batch, part), Iterable):
                 kind = type(found).__name__
@@ -67,22 +67,35 @@ class Contract:
                     f"yielded a Batch from read() whose {part} are {kind}; they must be a sequence"
                 )
                 raise self._broken(reason, kind=Crashed)
-        rejected = list(batch.rejected)
+        rejected = self._rejected(batch.rejected)
+        events = self._events(partition, batch.events, rejected)
+        position = self._position(batch.position)
+        return Batch(events, position=position, rejected=rejected, partition=learnt)
+
+    def _learnt(self, partition: Partition, learnt: Partition | None) -> Partition | None:
+        """Return what a read learnt of its *partition*."""
+        if learnt is None:
+            return None
+        if learnt.key != partition.key:
+            reason = f"yielded a batch about another partition than {partition.key!r}"
+            raise self._broken(reason)
+        if fault := _fault_of_partition(learnt):
+            raise self._broken(f"yielded a Batch from read() of a Partition {fault}", kind=Crashed)
+        return _own_partition(learnt)
+
+    def _rejected(self, found: Iterable[Rejected]) -> list[Rejected]:
+        rejected = list(found)
         if fault := _fault_of_rejected(rejected):
             raise self._broken(f"yielded a Batch from read() that rejects {fault}", kind=Crashed)
-        events = self._events(partition, batch.events, rejected)
-        return evolve(
-            batch, events=events, rejected=rejected, position=self._position(batch.position)
-        )
+        return [Rejected(_own_bytes(it.raw), reason=_own_text(it.reason)) for it in rejected]
 
     def _events(
         self, partition: Partition, found: Iterable[Event], rejected: list[Rejected]
     ) -> list[Event]:
         """Return the events that are fit to be kept, and add the others to *rejected*."""
         events = []
-        for event in found:
-            if not _is_sound(event) and (fault := _fault_of_event(event)):
-                raise self._broken(f"yielded {fault}", kind=Crashed)
+        for each in found:
+            event = self._event(each)
             if event.partition != partition.key:
                 reason = f"yielded an event of another partition than {partition.key!r}"
                 raise self._broken(reason)
@@ -94,10 +107,21 @@ class Contract:
                 events.append(event if raw == event.raw else evolve(event, raw=raw))
         return events
 
+    def _event(self, found: object) -> Event:
+        if not isinstance(found, Event):
+            kind = type(found).__name__
+            reason = f"yielded a Batch from read() that holds {kind}; it must hold Events"
+            raise self._broken(reason, kind=Crashed)
+        event = own(found)
+        if _is_sound(event):
+            return event
+        if fault := _fault_of_event(event):
+            raise self._broken(f"yielded {fault}", kind=Crashed)
+        return _in_plain_types(event)
+
     def _position(self, position: Json) -> Json:
-        """Return a copy: the source may go on with its own before this one is written."""
         try:
-            return json.loads(json.dumps(position))
+            return _own_json(position)
         except (TypeError, ValueError, RecursionError):
             kind = type(position).__name__
             reason = f"yielded a Batch from read() whose position is {kind}, which is no JSON"
@@ -145,11 +169,64 @@ class Contract:
 
 
 def own(event: Event) -> Event:
-    """Return a copy that a sink may spoil: the journal shows the same event to the others."""
+    """Return a copy, which whoever has the other cannot spoil."""
     copy: Event = object.__new__(type(event))
     copy.__dict__.update(event.__dict__)
     copy.__dict__.pop("data", None)
     return copy
+
+
+def _own_partition(partition: Partition) -> Partition:
+    return Partition(
+        _own_text(partition.key),
+        version=_own_json(partition.version),
+        order=_own_order(partition.order),
+        final=partition.final,
+        changed=None if partition.changed is None else _own_time(partition.changed),
+        uri=None if partition.uri is None else _own_text(partition.uri),
+        memo=_own_json(partition.memo),
+    )
+
+
+def _own_order(order: Order) -> Order:
+    match order:
+        case datetime():
+            return _own_time(order)
+        case str():
+            return _own_text(order)
+        case _:
+            return order
+
+
+def _in_plain_types(event: Event) -> Event:
+    """Return an event that holds nothing of a plugin's: its kinds of text do as they like."""
+    return Event(
+        _own_text(event.id),
+        type=_own_text(event.type),
+        time=_own_time(event.time),
+        partition=_own_text(event.partition),
+        raw=_own_bytes(event.raw),
+        subject=None if event.subject is None else _own_text(event.subject),
+        kind=None if event.kind is None else _own_text(event.kind),
+    )
+
+
+def _own_text(text: str) -> str:
+    """Return plain text, also of what is more than that, such as an enum's member."""
+    return str.__str__(text)
+
+
+def _own_bytes(raw: bytes) -> bytes:
+    return bytes(memoryview(raw))
+
+
+def _own_time(time: datetime) -> datetime:
+    """Return a plain datetime in UTC."""
+    return datetime.fromisoformat(datetime.isoformat(time)).astimezone(UTC)
+
+
+def _own_json(value: Json) -> Json:
+    return json.loads(json.dumps(value))
 
 
 _TOO_LARGE = 10**18
@@ -228,6 +305,7 @@ def _is_sound(event: Event) -> bool:
         event.__class__ is Event
         and event.id.__class__ is str
         and event.type.__class__ is str
+        and event.partition.__class__ is str
         and event.raw.__class__ is bytes
         and event.time.__class__ is datetime
         and event.time.tzinfo is UTC
@@ -236,11 +314,10 @@ def _is_sound(event: Event) -> bool:
     )
 
 
-def _fault_of_event(event: object) -> str:
+def _fault_of_event(event: Event) -> str:
     """Return which type in an event is wrong; "" if none is."""
-    if not isinstance(event, Event):
-        return f"a Batch from read() that holds {type(event).__name__}; it must hold Events"
-    for name, expected in (("id", str), ("type", str), ("raw", bytes), ("time", datetime)):
+    texts = [(name, str) for name in ("id", "type", "partition")]
+    for name, expected in (*texts, ("raw", bytes), ("time", datetime)):
         if not isinstance(value := getattr(event, name), expected):
             kinds = f"{type(value).__name__}; it must be {expected.__name__}"
             return f"an Event from read() whose {name} is {kinds}"

@@ -257,8 +257,8 @@ class Intake:
         try:
             position = tracked.position if tracked else None
             async with aclosing(self._calls.each("read", partition, position, self._ctx)) as read:
-                async for batch in read:
-                    await self._keep(partition, batch)
+                async for yielded in read:
+                    batch = await self._keep(partition, yielded)
                     learnt = batch.partition or learnt
             await self._settle(learnt, self._agenda.stage(learnt))
             self._failures_in_a_row = 0
@@ -316,7 +316,8 @@ class Intake:
         if self._failures_in_a_row >= CHANCES * self._settings.concurrency:
             raise SourceError(self.setup.name, reason, retryable=True)  # it is not the partition
 
-    async def _keep(self, partition: Partition, yielded: Any) -> None:
+    async def _keep(self, partition: Partition, yielded: Any) -> Batch:
+        """Begin to keep a batch; return it as it was taken."""
         with self._calls.contained("read"):  # its events may be computed as they are asked for
             batch = self._contract.batch(partition, yielded)
         keep = partial(self._state.keep, partition, batch)
@@ -324,6 +325,7 @@ class Intake:
         size += sum(len(item.raw) for item in batch.rejected)
         room = partial(self._state.room, batch)
         await self._writes.add(keep, partial(self._kept, yielded), size=size, room=room)
+        return batch
 
     async def _settle(self, partition: Partition, stage: Stage) -> None:
         await self._writes.add(partial(self._state.settle, partition, stage))

@@ -1,5 +1,7 @@
 """A source that breaks its promises: contained, named, and alone with it."""
 
+import json
+
 import pytest
 
 from integration.test_cli_process import until
@@ -414,7 +416,12 @@ def test_what_it_changes_after_yielding_it_changes_nothing(site: Site) -> None:
         """
         async def read(self, partition, position, ctx):
             events, position = [event(n, partition.key) for n in range(10)], {"at": 1}
-            yield Batch(events, position=position)
+            unfit, learnt = Rejected(b"{}", reason="no id"), Partition(partition.key, final=True)
+            yield Batch(events, position=position, rejected=[unfit], partition=learnt)
+            events[0].__dict__.update(id="other", raw=b"no json", partition="other")
+            events[1].__dict__.update(type=5, time="now")
+            object.__setattr__(unfit, "raw", None)
+            object.__setattr__(learnt, "key", "other")
             events.clear()
             position["at"] = object()
         """,
@@ -424,6 +431,60 @@ def test_what_it_changes_after_yielding_it_changes_nothing(site: Site) -> None:
     done = site.desk.run("run", "p.toml")
 
     assert (done.returncode, sorted(site.desk.ids("out.jsonl"))) == (0, sorted(ALL))
+    assert "2 rejected" in done.stderr
+
+
+OWN_TYPES = """
+from datetime import datetime
+
+class Text(str):
+    __str__ = __repr__ = __format__ = lambda *_: "other"
+
+class Bytes(bytes):
+    __bytes__ = lambda _: b"other"
+    __len__ = lambda _: 0
+
+class Time(datetime):
+    isoformat = lambda *_, **__: "soon"
+"""
+
+
+def test_texts_and_times_of_its_own_types_are_taken_as_plain_ones(site: Site) -> None:
+    site.source(
+        "bad",
+        """
+        async def partitions(self, position, ctx):
+            changed = Time(2026, 1, 2, tzinfo=UTC)
+            for run in ("run-1", "run-2"):
+                yield Partition(Text(run), version=1, order=Text("a"), changed=changed, uri=Text(run))
+
+        async def read(self, partition, position, ctx):
+            key, east = str.__str__(partition.key), timezone(timedelta(hours=2))
+            yield Batch(
+                [
+                    event(
+                        n, Text(key), id=Text(f"{key}/evt-{n}"), type=Text("tick"), raw=Bytes(b'{"n":1}'),
+                        subject=Text("step"), kind=Text("tick"), time=Time(2026, 1, 2, 3, tzinfo=east),
+                    )
+                    for n in range(10)
+                ],
+                position=1,
+                rejected=[Rejected(Bytes(b"[]"), reason=Text("no id"))],
+                partition=Partition(key, uri=Text(key), changed=Time(2026, 1, 2, tzinfo=UTC)),
+            )
+        """,
+        top=OWN_TYPES,
+    )
+    site.pipeline("[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+
+    done = site.desk.run("run", "p.toml")
+
+    assert done.returncode == 0, done.stderr
+    assert sorted(site.desk.ids("out.jsonl")) == sorted(ALL)
+    first = json.loads((site.desk.folder / "out.jsonl").read_text().partition("\n")[0])
+    assert (first["source"], first["subject"]) == ("run-1", "step")
+    assert (first["time"], first["data"]) == ("2026-01-02T01:00:00.000000Z", {"n": 1})
+    assert site.desk.run("run", "p.toml").returncode == 0
 
 
 @pytest.mark.parametrize(
