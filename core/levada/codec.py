@@ -9,7 +9,7 @@ from functools import lru_cache
 from io import BytesIO
 from itertools import accumulate
 
-from levada.event import Event, Origin
+from levada.event import Event
 
 STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 """Matches a string in JSON, with `re.DOTALL`; possessive, as `re` would remember every escape."""
@@ -56,8 +56,8 @@ def cloudevent(event: Event) -> bytes:
         b'{"specversion":"1.0","datacontenttype":"application/json","id":%b%b%b,"time":"%b"%b%b,"data":%b}'
         % (
             _string(event.id),
-            _origin(event.origin, event.partition),
-            _kind(event.origin, event.type, event.kind),
+            _source(_uri(event), event.partition),
+            _type(event_type(event), event.kind),
             timestamp(event.time).encode("ascii"),
             b',"subject":' + _string(event.subject) if event.subject else b"",
             b"" if event.seq is None else b',"sequence":"%020d"' % event.seq,
@@ -181,14 +181,16 @@ def _string(text: str) -> bytes:
     return one_line(json.dumps(text, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
+def _uri(event: Event) -> str:
+    return event.origin.uri if event.origin else f"urn:levada:{event.partition}"
+
+
 @lru_cache(maxsize=256)
-def _origin(origin: Origin | None, partition: str) -> bytes:
-    source = origin.uri if origin else f"urn:levada:{partition}"
-    return b',"source":%b,"partitionkey":%b' % (_string(source), _string(partition))
+def _source(uri: str, partition: str) -> bytes:
+    return b',"source":%b,"partitionkey":%b' % (_string(uri), _string(partition))
 
 
 @lru_cache(maxsize=1024)
-def _kind(origin: Origin | None, name: str, kind: str | None) -> bytes:
-    full = f"{origin.connector}.{name}" if origin else name
+def _type(name: str, kind: str | None) -> bytes:
     kind_member = b',"kind":' + _string(kind) if kind else b""
-    return b',"type":%b%b' % (_string(full), kind_member)
+    return b',"type":%b%b' % (_string(name), kind_member)

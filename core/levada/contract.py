@@ -13,7 +13,7 @@ from levada.asking import is_unicode
 from levada.batch import Batch, Checkpoint, Order, Partition, Rejected
 from levada.calls import Calls, Crashed
 from levada.errors import Closed, Failure, PluginError, Reject, Retry
-from levada.event import Event
+from levada.event import Event, Origin
 
 
 class Contract:
@@ -174,6 +174,21 @@ def own(event: Event) -> Event:
     copy.__dict__.update(event.__dict__)
     copy.__dict__.pop("data", None)
     return copy
+
+
+def own_all(events: Iterable[Event]) -> list[Event]:
+    """Return copies of events, and of where they came from: neighbours mostly share that."""
+    copies = []
+    shared: Origin | None = None
+    origin: Origin | None = None
+    for event in events:
+        if event.origin is not shared:
+            shared = event.origin
+            origin = shared and evolve(shared)
+        copy = own(event)
+        copy.__dict__["origin"] = origin
+        copies.append(copy)
+    return copies
 
 
 def _own_partition(partition: Partition) -> Partition:

@@ -11,7 +11,7 @@ from levada._json import Json
 from levada.batch import Delivery
 from levada.brake import Brake
 from levada.calls import LEAVE_S, Calls, Crashed, Stuck
-from levada.contract import Contract, own
+from levada.contract import Contract, own_all
 from levada.errors import (
     Closed,
     ConfigError,
@@ -290,7 +290,7 @@ class Drain:
 
     async def _attempt(self, delivery: Outstanding) -> None:
         self.tally.attempts += 1
-        events = [own(event) for event in delivery.events]
+        events = own_all(delivery.events)
         parcel = Delivery(events, attempt=delivery.attempts + 1, format=self._sink.format)
         try:
             receipt = await self._calls.call("write", parcel, self._ctx)

@@ -9,7 +9,7 @@ from attrs import field, frozen
 from levada._json import Json
 
 
-@frozen(cache_hash=True)  # hashed for every event that is written
+@frozen
 class Origin:
     """Where the events of one partition come from; the host sets it.
 

@@ -147,6 +147,7 @@ def test_what_it_does_to_a_delivery_reaches_nobody_else(site: Site) -> None:
             for event in delivery.events:
                 event.__dict__.update(id="other", raw=b"{}", partition="other")
                 event.data["n"] = 7
+                object.__setattr__(event.origin, "uri", "other")
             delivery.events.clear()
         """,
     )
@@ -156,6 +157,7 @@ def test_what_it_does_to_a_delivery_reaches_nobody_else(site: Site) -> None:
 
     assert done.returncode == 0
     assert sorted(site.desk.ids("out.jsonl")) == sorted(ALL)
+    assert '"source":"other"' not in (site.desk.folder / "out.jsonl").read_text()
     assert [each["delivered"] for each in accounts(site).values()] == [20, 20]
 
 
