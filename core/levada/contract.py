@@ -128,13 +128,16 @@ class Contract:
             raise self._broken(reason, kind=Crashed) from None
 
     def failure(self, failure: Failure, events: Sequence[Event]) -> Failure:
-        """Return what `write` raised about *events*.
+        """Return what `write` raised about *events*; of a `Reject` a copy.
 
         Raises:
             PluginError: it says what cannot be.
         """
         if fault := _fault_of_failure(failure, events):
             raise self._broken(fault) from failure
+        if isinstance(failure, Reject):
+            reasons = {event: _own_text(reason) for event, reason in failure.reasons.items()}
+            return Reject(reasons, receipt=failure.receipt)
         return failure
 
     def held(self, held: object) -> int | None:
@@ -386,11 +389,25 @@ def _fault_of_failure(failure: Failure, events: Sequence[Event]) -> str:
             if not isinstance(after, timedelta | None):
                 kind = type(after).__name__
                 return f"raised a Retry from write() whose after is {kind}; it must be timedelta"
-        case Reject(reasons=reasons):
-            given = {(event.partition, event.id) for event in events}
-            if not reasons.keys() <= given:
-                return "rejected an event from write() that is not in the delivery"
+        case Reject():
+            return _fault_of_reject(getattr(failure, "reasons", None), events)
         case Closed(written=written) if not 0 <= written <= len(events):
             of = f"{written} of {len(events)} events"
             return f"raised a Closed from write() that has written {of}"
+    return ""
+
+
+def _fault_of_reject(reasons: object, events: Sequence[Event]) -> str:
+    """Return what is wrong with the reasons of a rejection; "" if nothing is."""
+    if not isinstance(reasons, dict):
+        kind = type(reasons).__name__
+        return f"raised a Reject from write() whose reasons are {kind}; they must be a dict"
+    if not reasons.keys() <= {(event.partition, event.id) for event in events}:
+        return "rejected an event from write() that is not in the delivery"
+    for reason in reasons.values():
+        if not isinstance(reason, str):
+            kind = type(reason).__name__
+            return f"rejected an event from write() with a reason of {kind}; it must be str"
+        if not is_unicode(reason):
+            return "rejected an event from write() with a reason that is no Unicode text"
     return ""

@@ -28,7 +28,20 @@ RAISED = {
     "the host's own": "StateError('the journal is gone')",
 }
 
-QUICK = {"resume says yes", "write returns no JSON", "write rejects what it was not given"}
+QUICK = {
+    "resume says yes",
+    "write returns no JSON",
+    "write rejects what it was not given",
+    "write rejects for nothing",
+}
+
+REJECT = """\
+async def write(self, delivery, ctx):
+    given = [(each.partition, each.id) for each in delivery.events]
+    reject = Reject({{}})
+    reject.reasons = {}
+    raise reject
+"""
 
 WRONG = {
     "resume says yes": (
@@ -58,6 +71,26 @@ WRONG = {
     "write rejects what it was not given": (
         "async def write(self, delivery, ctx): raise Reject({('run-1', 'other'): 'no'})",
         "rejected an event from write() that is not in the delivery",
+    ),
+    "write rejects what is no event": (
+        REJECT.format("{7: 'no'}"),
+        "rejected an event from write() that is not in the delivery",
+    ),
+    "write rejects for nothing": (
+        REJECT.format("dict.fromkeys(given)"),
+        "rejected an event from write() with a reason of NoneType; it must be str",
+    ),
+    "write rejects for an exception": (
+        REJECT.format("dict.fromkeys(given, ValueError('a secret'))"),
+        "rejected an event from write() with a reason of ValueError; it must be str",
+    ),
+    "write rejects for half a character": (
+        REJECT.format("dict.fromkeys(given, '\\ud800')"),
+        "rejected an event from write() with a reason that is no Unicode text",
+    ),
+    "write rejects a list": (
+        REJECT.format("given"),
+        "raised a Reject from write() whose reasons are list; they must be a dict",
     ),
     "write waits for a number": (
         "async def write(self, delivery, ctx): raise Retry('no', after=5)",
