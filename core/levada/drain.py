@@ -70,8 +70,9 @@ class Drain:
         self._wake = asyncio.Event()
         self._running: dict[asyncio.Task[None], Outstanding] = {}
         self._patience_s = host.settings.request_timeout.total_seconds()
-        self._brake = Brake(self._lanes())
-        self._planner = self._planned()
+        lanes = self._lanes()
+        self._brake = Brake(lanes)
+        self._planner = Planner(setup, cursor, lanes=lanes)
         if cursor.due > time.monotonic():
             self._brake.ask(timedelta(seconds=cursor.due - time.monotonic()))
         self._crashes = 0
@@ -81,15 +82,12 @@ class Drain:
         self._flushing = False
 
     def _lanes(self) -> int:
+        """Ask the sink for its lanes, once: they are a plugin's, and may be anything that runs code."""
         try:
             with self._calls.contained("lanes"):
                 return self._contract.lanes(self._sink.lanes)
         except Failure as failure:
             raise self._calls.broken(f"raised {type(failure).__name__} from lanes") from failure
-
-    def _planned(self) -> Planner:
-        with self._calls.contained("lanes"):
-            return Planner(self.setup, self._cursor)
 
     @property
     def finished(self) -> bool:

@@ -23,11 +23,10 @@ class Planner:
     with it; with a single lane, for every older one.
     """
 
-    def __init__(self, setup: SinkSetup, cursor: Cursor) -> None:
+    def __init__(self, setup: SinkSetup, cursor: Cursor, *, lanes: int) -> None:
         self.waiting: list[Outstanding] = cursor.outstanding()
         self.filtered: int = 0
-        # Once: they are a plugin's, and may be anything that runs code.
-        self._lanes, self._batch_size = setup.sink.lanes, setup.sink.batch_size
+        self._lanes, self._batch_size = lanes, setup.sink.batch_size
         self._batch_wait_s = setup.sink.batch_wait.total_seconds()
         self._wants = setup.selection.wants
         self._cursor = cursor

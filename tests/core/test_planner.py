@@ -34,7 +34,8 @@ async def keep(journal: Journal, *runs: list[Event]) -> None:
 
 async def planner_of(journal: Journal, only: tuple[str, ...] = (), **options: Any) -> Planner:
     setup = SinkSetup.of(CollectingSink(**options), only=only)
-    return Planner(setup, await journal.cursor(setup, accept_identity_change=False))
+    cursor = await journal.cursor(setup, accept_identity_change=False)
+    return Planner(setup, cursor, lanes=setup.sink.lanes)
 
 
 def plan(deliveries: list[Outstanding]) -> list[list[int]]:
