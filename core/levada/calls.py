@@ -9,7 +9,6 @@ import logging
 import signal
 import time
 import traceback
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from datetime import timedelta
@@ -47,13 +46,12 @@ class Calls:
         self._ctx = ctx
         self._connector = ctx.connector
         self._on_stuck = on_stuck
-        self._under_way: Counter[str] = Counter()
         self._limited: set[asyncio.Task[Any]] = set()
 
     @property
     def busy(self) -> bool:
         """Whether one of the connector's methods has not returned."""
-        return any(self._under_way.values())
+        return self._ctx.busy
 
     def broken(self, reason: str, *, kind: type[PluginError] = PluginError) -> PluginError:
         """Return an error that says what the connector did, and names what it came with."""
@@ -199,7 +197,7 @@ class Calls:
     @contextmanager
     def contained(self, method: str) -> Iterator[None]:
         """Count a use of the connector's *method*, and turn what it raises into `Crashed`."""
-        self._under_way[method] += 1
+        self._ctx.calls += 1
         try:
             yield
         except (Failure, ConfigError, PluginError):
@@ -212,7 +210,7 @@ class Calls:
                 f"raised {type(error).__name__} from {method}()", kind=Crashed
             ) from error
         finally:
-            self._under_way[method] -= 1
+            self._ctx.calls -= 1
 
 
 class _Look:

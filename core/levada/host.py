@@ -108,6 +108,9 @@ class Host:
     """Whether a failing upstream is waited for without end."""
 
     diagnostics: Diagnostics = field(factory=Diagnostics, init=False)
+    contexts: "list[HostContext]" = field(factory=list, init=False)
+    """Those of all its connectors."""
+
     _http: "Http | None" = field(default=None, init=False)
 
     def context(self, name: str, connector: Connector) -> "HostContext":
@@ -129,9 +132,10 @@ class Host:
         return self._http
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; who asks for one later gets a new one."""
         if self._http is not None:
-            await self._http.aclose()
+            http, self._http = self._http, None
+            await http.aclose()
 
 
 @define(slots=False)
@@ -142,6 +146,21 @@ class HostContext:
     connector: Connector
     host: Host
     clients: list[Any] = field(factory=list, init=False)
+    calls: int = field(default=0, init=False)
+    """How many of the connector's methods have not returned."""
+
+    def __attrs_post_init__(self) -> None:
+        self.host.contexts.append(self)
+
+    @property
+    def title(self) -> str:
+        """What the connector is called where sources and sinks are told apart."""
+        return f"{'source' if isinstance(self.connector, Source) else 'sink'} '{self.name}'"
+
+    @property
+    def busy(self) -> bool:
+        """Whether the connector is at work."""
+        return self.calls > 0
 
     def http(
         self,

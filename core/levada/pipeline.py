@@ -32,7 +32,8 @@ class Pipeline:
         self.setup = setup
         self.intakes: list[Intake] = []
         self.drains: list[Drain] = []
-        self._host = Host(setup.settings)
+        self.host: Host = Host(setup.settings)
+        """What its connectors share."""
         self._ending: Ending = "done"
         self._final: Report | None = None
         self._started = time.monotonic()
@@ -75,7 +76,7 @@ class Pipeline:
             sinks=[drain.report() for drain in self.drains],
             ending=self._ending,
             seconds=time.monotonic() - self._started,
-            diagnostics=dict(self._host.diagnostics.counts),
+            diagnostics=dict(self.host.diagnostics.counts),
         )
 
     async def run(
@@ -104,7 +105,7 @@ class Pipeline:
                 await self._carry(journal, follow=follow)
             await self._close()
             await self._tidy(journal)
-            await journal.note(self._host.diagnostics.take())
+            await journal.note(self.host.diagnostics.take())
             self._final = self.report()
         return self._final
 
@@ -127,7 +128,7 @@ class Pipeline:
         settings = self.setup.settings
         async with AsyncExitStack() as stack:
             journal = await stack.enter_async_context(Journal(settings))
-            host = self._host
+            host = self.host
             host.patient = patient
             stack.push_async_callback(host.close)
             stack.push_async_callback(self._close)
@@ -210,7 +211,7 @@ class Pipeline:
                 if not follow:
                     return
                 began, failures = time.monotonic(), 0
-            await journal.note(self._host.diagnostics.take())
+            await journal.note(self.host.diagnostics.take())
             if follow:
                 await self._pause(intake, until=began_pass + self._interval_s)
             else:

@@ -23,13 +23,13 @@ class Stream:
     """The new events of a source, batch by batch: what `stream()` returns.
 
     Asking for the next batch says that the one before is dealt with; `state` covers exactly the
-    batches that are.
+    batches that are. What it asks of *host* is closed when the iteration ends.
     """
 
-    def __init__(self, setup: SourceSetup, state: Json, settings: Settings) -> None:
+    def __init__(self, setup: SourceSetup, state: Json, host: Host) -> None:
         self._setup = setup
         self._memory = _Memory(state)
-        self._host = Host(settings)
+        self._host = host
         self.intake: Intake = Intake(setup, self._memory, self._host)
 
     @property
@@ -75,7 +75,7 @@ def stream(source: Source, state: Json = None, *, settings: Settings | None = No
     Raises:
         SourceError: while iterating: the source cannot go on. `Stream.state` stays good.
     """
-    return Stream(SourceSetup.of(source), state, settings or Settings())
+    return Stream(SourceSetup.of(source), state, Host(settings or Settings()))
 
 
 @frozen

@@ -18,7 +18,7 @@ from levada.host import Host
 from levada.intake import Intake
 from levada.journal.record import Record, Taken, recorded
 from levada.journal.rows import longest
-from levada.setup import Settings, SourceSetup
+from levada.setup import SourceSetup
 from levada.state import CLOSED, Kept, Stage, Tracked
 
 UNKNOWN: Final = "?"
@@ -63,19 +63,20 @@ class Verdict:
     requests: int = 0
 
 
-async def verify(setup: SourceSetup, settings: Settings, since: datetime) -> Verdict:
+async def verify(setup: SourceSetup, host: Host, since: datetime) -> Verdict:
     """Compare what *setup*'s vendor shows of the time from *since* on with the journal.
+
+    Closes *host* at the end.
 
     Raises:
         SourceError, PluginError: the source cannot be read.
         StateError: there is no journal that can be read.
     """
     verdict = Verdict(setup.name)
-    host = Host(settings)
-    inventory = _Inventory(since, settings.max_event_bytes)
+    inventory = _Inventory(since, host.settings.max_event_bytes)
     intake = Intake(setup, inventory, host, wants=inventory.wants)
     try:
-        with recorded(settings.state, setup.name) as record:
+        with recorded(host.settings.state, setup.name) as record:
             await intake.run()
             if intake.counts.failures:
                 key, reason = next(iter(intake.counts.failures.items()))

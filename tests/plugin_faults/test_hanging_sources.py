@@ -52,6 +52,35 @@ def test_a_signal_ends_it_wherever_it_hangs(site: Site, method: str, how: str) -
         assert "levada: source 'bad' did not end in 2.0 s; ending without it." in err
 
 
+@pytest.mark.parametrize(
+    "command",
+    table(
+        {it: it for it in ("pull bad", "run p.toml --dry-run", "verify p.toml")},
+        quick={"run p.toml --dry-run", "verify p.toml"},
+    ),
+)
+@pytest.mark.parametrize(
+    "how", table({name: name for name in HANGING}, quick={"waits", "blocks the loop"})
+)
+def test_a_signal_ends_what_moves_no_position_too(site: Site, command: str, how: str) -> None:
+    site.pipeline(TABLES.replace("[sources.bad]\n", ""))
+    site.desk.run("run", "p.toml")
+    site.source("bad", METHODS["read"].format("\n    " + HANGING[how]))
+    site.pipeline(TABLES)
+    process = site.desk.start(*command.split())
+    until((site.desk.folder / "hangs").exists)
+
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=12 if "pull" in command else 4)
+
+    if how in {"waits", "blocks a thread"}:
+        assert (process.returncode, err) == (143, "")
+    else:
+        assert process.returncode == 75
+        assert err.startswith("levada: source 'bad' did not end in ")
+        assert err.count("\n") == 1
+
+
 def test_one_that_hangs_in_close_is_left_behind(site: Site) -> None:
     site.source("bad", METHODS["close"].format("await asyncio.sleep(60)"))
     site.pipeline(TABLES)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from levada.cli.command import Command, console_of
+from levada.cli.console import Console
 from levada.cli.exit_codes import ExitCode, worst
 from levada.cli.printing import say, say_json
 from levada.cli.text import columns, count, safe
@@ -29,7 +30,7 @@ def check_command(ctx: click.Context, file: Path, *, offline: bool, as_json: boo
     from levada.cli import setups
 
     setup = setups.load(file)  # whose secrets are known, and taken out below, while it is held
-    findings = _findings(setup, offline=offline)
+    findings = _findings(setup, console_of(ctx), offline=offline)
     if as_json:
         say_json([_as_json(each) for each in findings])
     else:
@@ -41,13 +42,17 @@ def check_command(ctx: click.Context, file: Path, *, offline: bool, as_json: boo
     return code
 
 
-def _findings(setup: "Setup", *, offline: bool) -> "list[Finding]":
-    from levada.cli import loop
-    from levada.cli.probes import Finding, probe
+def _findings(setup: "Setup", console: Console, *, offline: bool) -> "list[Finding]":
+    from levada.cli import foreground
+    from levada.cli.probes import Finding, host_of, limit_of, probe
 
     parts = (count(len(setup.sources), "source"), count(len(setup.sinks), "sink"))
     config = Finding("config", ", ".join(parts))
-    return [config] if offline else [config, *loop.run(probe(setup))]
+    if offline:
+        return [config]
+    host = host_of(setup)
+    probes = foreground.run(probe(setup, host), host, console, silence=limit_of(host))
+    return [config, *probes]
 
 
 def _mark(finding: "Finding") -> str:

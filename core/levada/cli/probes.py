@@ -42,10 +42,19 @@ class Finding:
     code: ExitCode = ExitCode.DONE
 
 
-async def probe(setup: Setup) -> list[Finding]:
-    """Look at every connector of *setup*, all at once; nothing is written or delivered."""
+def host_of(setup: Setup) -> Host:
+    """Return what the sources share that are asked: little patience."""
     patience = min(PATIENCE, setup.settings.give_up_after)
-    host = Host(evolve(setup.settings, give_up_after=patience))
+    return Host(evolve(setup.settings, give_up_after=patience))
+
+
+def limit_of(host: Host) -> timedelta:
+    """Return how long a source may take to answer."""
+    return host.settings.request_timeout + PATIENCE
+
+
+async def probe(setup: Setup, host: Host) -> list[Finding]:
+    """Look at every connector of *setup*, all at once; nothing is written or delivered."""
     network = setup.settings.network
     sources = [_guarded(each.name, each.source, _source(each, host)) for each in setup.sources]
     sinks = [_guarded(each.name, each.sink, _sink(each, network)) for each in setup.sinks]
@@ -76,7 +85,7 @@ async def _guarded(name: str, connector: Connector, work: Awaitable[str]) -> Fin
 async def _source(setup: SourceSetup, host: Host) -> str:
     ctx = _Context(setup.name, setup.source, host)
     calls = Calls(ctx, lambda _: None)  # what gets stuck has a limit here anyway
-    limit_s = (host.settings.request_timeout + PATIENCE).total_seconds()
+    limit_s = limit_of(host).total_seconds()
     try:
         await calls.within(limit_s, "open", ctx)
         if setup.source.live:

@@ -55,9 +55,10 @@ def pull_command(
     (`levada describe SOURCE` says which variable).
     """
     from levada import config
-    from levada.cli import loop, reading, setups
+    from levada.cli import foreground, reading, setups
+    from levada.host import Host
     from levada.selection import Selection
-    from levada.setup import Settings, SourceSetup
+    from levada.setup import SourceSetup
 
     registry = setups.registry()
     cls = registry.source(source)
@@ -65,6 +66,8 @@ def pull_command(
     setup = SourceSetup.of(config.build(cls, options))
     sink = config.build(registry.sink("stdout"), {"format": format_})
     selection = Selection(only, excluded=excluded)
-    result = loop.run(reading.read([setup], sink, Settings(), selection=selection, limit=limit))
-    result.show(console_of(ctx))
+    host, console = Host(), console_of(ctx)
+    work = reading.read([setup], sink, host, selection=selection, limit=limit)
+    result = foreground.run(work, host, console)
+    result.show(console)
     return result.code

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from attrs import define, field
 
 from levada.batch import Delivery
-from levada.cli import exit_codes, failures, loop, setups
+from levada.cli import exit_codes, failures, foreground, setups
 from levada.cli.console import Console
 from levada.cli.exit_codes import ExitCode
 from levada.cli.text import count, safe
@@ -17,7 +17,7 @@ from levada.errors import Closed, Failure, LevadaError, SinkError, SourceError
 from levada.event import Event
 from levada.host import Host, HostContext
 from levada.selection import Selection
-from levada.setup import Settings, Setup, SourceSetup
+from levada.setup import Setup, SourceSetup
 from levada.sink import Sink
 from levada.streaming import Stream
 
@@ -68,9 +68,9 @@ def dry_run(setup: Setup, console: Console, *, limit: int | None) -> ExitCode:
         for sink in setup.sinks:
             wanted[sink.name] += sum(map(sink.selection.wants, events))
 
-    reading = loop.run(
-        read(setup.sources, stdout_sink(setup), setup.settings, limit=limit, on_events=tally)
-    )
+    host = Host(setup.settings)
+    work = read(setup.sources, stdout_sink(setup), host, limit=limit, on_events=tally)
+    reading = foreground.run(work, host, console)
     if not reading.closed:
         console.line(
             f"dry run: {count(reading.events, 'event')}; nothing written, no position moved"
@@ -84,7 +84,7 @@ def dry_run(setup: Setup, console: Console, *, limit: int | None) -> ExitCode:
 async def read(
     sources: Sequence[SourceSetup],
     sink: Sink,
-    settings: Settings,
+    host: Host,
     *,
     selection: Selection | None = None,
     limit: int | None = None,
@@ -94,9 +94,9 @@ async def read(
     selection = selection or Selection()
     reading = Reading()
     try:
-        async with _writing(sink, settings) as write:
+        async with _writing(sink, host) as write:
             for source in sources:
-                async for batch in _events(source, settings, reading):
+                async for batch in _events(source, host, reading):
                     left = None if limit is None else limit - reading.events
                     events = [event for event in batch if selection.wants(event)][:left]
                     if events:
@@ -113,9 +113,9 @@ async def read(
 
 
 async def _events(
-    source: SourceSetup, settings: Settings, reading: Reading
+    source: SourceSetup, host: Host, reading: Reading
 ) -> AsyncIterator[Sequence[Event]]:
-    stream = Stream(source, None, settings)
+    stream = Stream(source, None, host)
     try:
         async with aclosing(aiter(stream)) as batches:
             async for batch in batches:
@@ -134,9 +134,9 @@ async def _events(
 
 
 @asynccontextmanager
-async def _writing(sink: Sink, settings: Settings) -> AsyncIterator[Write]:
+async def _writing(sink: Sink, host: Host) -> AsyncIterator[Write]:
     """Open *sink* without a journal behind it."""
-    ctx = _Loose(sink.name, sink, Host(settings))
+    ctx = _Loose(sink.name, sink, host)
     await sink.open(ctx)
 
     async def write(events: Sequence[Event]) -> None:

@@ -23,6 +23,7 @@ SAYING_S = 0.5
 """How long the last words may take."""
 
 _ENDING = b"\0"
+_WELL = bytes([255])  # no signal's number
 
 
 class Signals:
@@ -30,22 +31,27 @@ class Signals:
 
     *on_first* is called with the first signal, in a thread that may hang. A second one ends the
     process at once. When the process is still there *patience_s* after the first, or after
-    `ending`, *on_late* is called and the process ended: nothing that hangs, a plugin's write or
-    whoever reads standard error, can keep it. All of this is as safe as being killed.
+    `ending`, *on_late* is called with that and the process ended: nothing that hangs, a plugin's
+    write or whoever reads standard error, can keep it. So it is when before that `keep` was not
+    called for *silence_s*; None: it need not be. All of this is as safe as being killed.
     """
 
     def __init__(
         self,
         on_first: Callable[[signal.Signals], None],
-        on_late: Callable[[], None],
+        on_late: Callable[[float], None],
         *,
         patience_s: float,
+        silence_s: float | None = None,
     ) -> None:
         self._on_first = on_first
         self._on_late = on_late
         self._patience_s = patience_s
+        self._silence_s = silence_s
         self._first: signal.Signals | None = None
+        self._is_ending = False
         self._deadline: float | None = None
+        self._allowed_s = 0.0
 
     def __enter__(self) -> Self:
         """Take the signals over; only from the main thread."""
@@ -77,6 +83,7 @@ class Signals:
                 signal.signal(number, _noted)
                 taken = True
         blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, CODES)
+        self._outbox.send(_WELL)
         return taken or not blocked.isdisjoint(CODES)
 
     def ending(self) -> None:
@@ -89,14 +96,16 @@ class Signals:
                 try:
                     received = self._inbox.recv(1)
                 except TimeoutError:
-                    _aside(self._on_late).join(SAYING_S)
+                    _aside(self._on_late, self._allowed_s).join(SAYING_S)
                     os._exit(ExitCode.GAVE_UP)
                 if not received:
                     return
                 if received[0] in CODES:
                     self._take(signal.Signals(received[0]))
-                elif received == _ENDING and self._deadline is None:
-                    self._deadline = time.monotonic() + self._patience_s
+                elif received == _ENDING:
+                    self._end_soon()
+                elif received == _WELL and self._silence_s is not None and not self._is_ending:
+                    self._allow(self._silence_s)
                 if self._deadline is not None:
                     self._inbox.settimeout(max(self._deadline - time.monotonic(), 0.001))
 
@@ -104,8 +113,18 @@ class Signals:
         if self._first is not None:
             os._exit(CODES[number])
         self._first = number
-        self._deadline = self._deadline or time.monotonic() + self._patience_s
+        self._end_soon()
         _aside(self._on_first, number)
+
+    def _end_soon(self) -> None:
+        """Let the process take *patience_s*, from the first time on that this is said."""
+        if not self._is_ending:
+            self._is_ending = True
+            self._allow(self._patience_s)
+
+    def _allow(self, limit_s: float) -> None:
+        """Let that be how long the process may still take."""
+        self._allowed_s, self._deadline = limit_s, time.monotonic() + limit_s
 
 
 def _aside(call: Callable[..., None], *arguments: object) -> threading.Thread:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from levada.cli.command import Command
+from levada.cli.command import Command, console_of
 from levada.cli.exit_codes import ExitCode
 from levada.cli.printing import say, say_json
 from levada.cli.text import columns, count
 
 if TYPE_CHECKING:
+    from levada.host import Host
     from levada.setup import Setup
     from levada.verify import Difference, Verdict
 
@@ -27,18 +28,21 @@ MOST_SHOWN = 20
     help='A time such as 2026-03-02T09:00:00Z, or how long ago: "6h".  [default: the retention]',
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, an object a source.")
-def verify_command(file: Path, *, since: str | None, as_json: bool) -> ExitCode:
+@click.pass_context
+def verify_command(ctx: click.Context, file: Path, *, since: str | None, as_json: bool) -> ExitCode:
     """Compare the vendors' events with what FILE has taken.
 
     Reads every execution that changed since T from its beginning, moves no position and delivers
     nothing. Names what is missing, and what the vendor does not show any more; exits with 6 if
     something is missing. May be asked while `levada run` is running.
     """
-    from levada.cli import loop, setups
+    from levada.cli import foreground, setups
+    from levada.host import Host
 
     setup = setups.load(file, follow=False)
     moment = _moment(since) if since else datetime.now(UTC) - setup.settings.retention
-    verdicts = loop.run(_verify(setup, moment))
+    host = Host(setup.settings)
+    verdicts = foreground.run(_verify(setup, host, moment), host, console_of(ctx))
     if as_json:
         say_json([_as_json(each) for each in verdicts])
     else:
@@ -48,10 +52,10 @@ def verify_command(file: Path, *, since: str | None, as_json: bool) -> ExitCode:
     return ExitCode.STATE if any(each.missing for each in verdicts) else ExitCode.DONE
 
 
-async def _verify(setup: "Setup", since: datetime) -> "Sequence[Verdict]":
+async def _verify(setup: "Setup", host: "Host", since: datetime) -> "Sequence[Verdict]":
     from levada.verify import verify
 
-    return [await verify(each, setup.settings, since) for each in setup.sources]
+    return [await verify(each, host, since) for each in setup.sources]
 
 
 def _moment(text: str) -> datetime:

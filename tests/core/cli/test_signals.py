@@ -16,7 +16,7 @@ def test_the_first_signal_is_told_once_from_another_thread() -> None:
         threads.add(threading.current_thread().name)
         told.set()
 
-    with Signals(first, lambda: None, patience_s=60):
+    with Signals(first, lambda _: None, patience_s=60):
         os.kill(os.getpid(), signal.SIGTERM)
         assert told.wait(5)
 
@@ -26,7 +26,7 @@ def test_the_first_signal_is_told_once_from_another_thread() -> None:
 def test_the_handlers_of_before_come_back() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
 
-    with Signals(lambda _: None, lambda: None, patience_s=1):
+    with Signals(lambda _: None, lambda _: None, patience_s=1):
         during = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
 
     assert during != before
