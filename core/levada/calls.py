@@ -17,7 +17,7 @@ from typing import Any
 
 from levada.asking import attribute_of, broken
 from levada.errors import ConfigError, Failure, LevadaError, PluginError, Retry
-from levada.host import HostContext
+from levada.host import CALLED, HostContext
 from levada.source import Source
 
 log: logging.Logger = logging.getLogger("levada.calls")
@@ -197,6 +197,7 @@ class Calls:
     @contextmanager
     def contained(self, method: str) -> Iterator[None]:
         """Count a use of the connector's *method*, and turn what it raises into `Crashed`."""
+        CALLED.set(self._ctx)  # for good: a task is at work for one connector
         self._ctx.calls += 1
         try:
             yield

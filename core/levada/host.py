@@ -4,6 +4,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
@@ -138,6 +139,10 @@ class Host:
             await http.aclose()
 
 
+CALLED: "ContextVar[HostContext]" = ContextVar("called")
+"""The connector that a task, or one that it began, is at work for."""
+
+
 @define(slots=False)
 class HostContext:
     """The services to one connector."""
@@ -148,6 +153,9 @@ class HostContext:
     clients: list[Any] = field(factory=list, init=False)
     calls: int = field(default=0, init=False)
     """How many of the connector's methods have not returned."""
+
+    threads: set[int] = field(factory=set, init=False)
+    """Those at work for it, which go on when the call that waits for them is cancelled."""
 
     def __attrs_post_init__(self) -> None:
         self.host.contexts.append(self)

@@ -28,7 +28,8 @@ TABLES = "[sources.numbers]\n[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n"
 
 @pytest.mark.parametrize("method", table({name: name for name in METHODS}, quick={"read"}))
 @pytest.mark.parametrize(
-    "how", table({name: name for name in HANGING}, quick={"waits", "blocks the loop"})
+    "how",
+    table({name: name for name in HANGING}, quick={"waits", "blocks the loop", "blocks a thread"}),
 )
 def test_a_signal_ends_it_wherever_it_hangs(site: Site, method: str, how: str) -> None:
     site.source("bad", METHODS[method].format("\n    " + HANGING[how]))
@@ -45,8 +46,6 @@ def test_a_signal_ends_it_wherever_it_hangs(site: Site, method: str, how: str) -
     assert "Traceback" not in err
     if how == "waits":
         assert process.returncode == (3 if method == "close" else 0)
-    elif how == "blocks a thread":
-        assert process.returncode == 75
     else:
         assert process.returncode == 75
         assert "levada: source 'bad' did not end in 2.0 s; ending without it." in err

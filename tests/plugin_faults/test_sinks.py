@@ -119,6 +119,7 @@ WRONG = {
 HANGING = {
     "waits": "touch('hangs'); await asyncio.sleep(60)",
     "blocks the loop": "touch('hangs'); time.sleep(60)",
+    "blocks a thread": "touch('hangs'); await asyncio.to_thread(time.sleep, 20)",
     "ignores its cancellation": (
         "\n    touch('hangs')\n    while True:"
         "\n        try: await asyncio.sleep(60)\n        except asyncio.CancelledError: pass"

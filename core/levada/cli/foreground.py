@@ -1,6 +1,5 @@
 """A command's work in the foreground: signals end it, and so does time; what does not end is named."""
 
-import asyncio
 import faulthandler
 import logging
 import signal
@@ -62,7 +61,7 @@ class _Foreground:
         self._stop = stop
         self._code: int | None = None
         # Not whatever loop a plugin has made the usual one: it may take the signals for itself.
-        self._loop = asyncio.SelectorEventLoop()
+        self._loop = loop.Loop()
         self._signals = Signals(
             self._stopping,
             self._late,
@@ -113,8 +112,8 @@ class _Foreground:
             faulthandler.dump_traceback()
 
     def _stuck(self) -> Sequence[str]:
-        """Return what holds the loop up or, if nothing does, all whose calls have not returned."""
-        busy = [each for each in self._host.contexts if each.busy]
+        """Return what holds the loop up or, if nothing does, all that are at work."""
+        busy = [each for each in self._host.contexts if each.busy or each.threads]
         modules = _running_modules()
         blocking = [each for each in busy if type(each.connector).__module__ in modules]
         return [each.title for each in blocking or busy]

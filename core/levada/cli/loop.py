@@ -3,17 +3,45 @@
 import asyncio
 import gc
 import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, TypeVarTuple
 
 from levada.errors import PluginError
+from levada.host import CALLED
 
 log: logging.Logger = logging.getLogger("levada.cli")
 
 T = TypeVar("T")
 
+Ts = TypeVarTuple("Ts")
+
 LEAVE_S: Final = 0.5
 """What tasks that plugins have left behind get to end once the work is done."""
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """Notes which of its threads are at work for which connector."""
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
+    ) -> "asyncio.Future[T]":
+        """Call *func* in a thread, as `asyncio.to_thread` has it done."""
+        ctx = CALLED.get(None)
+        if executor is not None or ctx is None:
+            return super().run_in_executor(executor, func, *args)
+
+        def noted() -> T:
+            thread = threading.get_ident()
+            ctx.threads.add(thread)
+            try:
+                return func(*args)
+            finally:
+                ctx.threads.discard(thread)
+
+        return super().run_in_executor(None, noted)
 
 
 def run(main: "asyncio.Task[Any]", loop: asyncio.AbstractEventLoop) -> None:
