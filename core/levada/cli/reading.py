@@ -9,6 +9,7 @@ from typing import TypeAlias
 from attrs import define, field
 
 from levada.batch import Delivery
+from levada.calls import Calls
 from levada.cli import exit_codes, failures, foreground, setups
 from levada.cli.console import Console
 from levada.cli.exit_codes import ExitCode
@@ -137,15 +138,16 @@ async def _events(
 async def _writing(sink: Sink, host: Host) -> AsyncIterator[Write]:
     """Open *sink* without a journal behind it."""
     ctx = _Loose(sink.name, sink, host)
-    await sink.open(ctx)
+    calls = Calls(ctx, lambda _: None)  # standard output may take for ever
+    await calls.call("open", ctx)
 
     async def write(events: Sequence[Event]) -> None:
-        await sink.write(Delivery(events, format=sink.format), ctx)
+        await calls.call("write", Delivery(events, format=sink.format), ctx)
 
     try:
         yield write
     finally:
-        await sink.close()
+        await calls.call("close")
 
 
 class _Loose(HostContext):
