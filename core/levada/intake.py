@@ -106,6 +106,18 @@ class Intake:
         """Whether the source is at work: a call of ours has not returned."""
         return self._calls.busy
 
+    @property
+    def unread(self) -> LevadaError | None:
+        """What kept partitions from being read in the last pass; None: nothing did."""
+        crash = next(iter(self._crashes.values()), None)
+        failures = self.counts.failures
+        if crash or not failures:
+            return crash
+        key, reason = next(iter(failures.items()))
+        others = f", and {len(failures) - 1} others" if len(failures) > 1 else ""
+        what = f"could not read {key}{others}: {reason}" if key else reason
+        return SourceError(self.setup.name, what, retryable=True)
+
     def report(self) -> SourceReport:
         """Tell what was done so far."""
         counts = self.counts

@@ -13,7 +13,6 @@ from attrs import define, field, frozen
 
 from levada._json import Json
 from levada.batch import Batch, Checkpoint, Partition, sortable
-from levada.errors import SourceError
 from levada.host import Host
 from levada.intake import Intake
 from levada.journal.record import Record, Taken, recorded
@@ -78,9 +77,8 @@ async def verify(setup: SourceSetup, host: Host, since: datetime) -> Verdict:
     try:
         with recorded(host.settings.state, setup.name) as record:
             await intake.run()
-            if intake.counts.failures:
-                key, reason = next(iter(intake.counts.failures.items()))
-                raise SourceError(setup.name, f"{key}: {reason}", retryable=True)
+            if intake.unread:
+                raise intake.unread
             _compare(inventory, record, verdict, since)
     finally:
         verdict.requests = intake.report().requests

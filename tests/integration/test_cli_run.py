@@ -160,6 +160,25 @@ def test_dry_run_prints_and_leaves_nothing(desk: Desk, sandbox: Sandbox) -> None
     assert sorted(desk.folder.iterdir()) == before
 
 
+def test_dry_run_tells_what_it_found_as_json_beside_the_events(desk: Desk) -> None:
+    done = desk.run("run", "p.toml", "--dry-run", "--limit", 5, "--json")
+
+    found = json.loads(done.stderr)
+    assert len(done.stdout.splitlines()) == found["events"] == 5
+    assert found["would_get"] == {"file": 5}
+    assert (found["exit_code"], found["errors"], found["rejected"]) == (0, [], 0)
+
+
+@pytest.mark.parametrize(
+    "option", [["--follow"], ["--strict"], ["--execution", "x"], ["--accept-identity-change"]]
+)
+def test_what_means_nothing_to_a_dry_run_is_refused(desk: Desk, option: list[str]) -> None:
+    done = desk.run("run", "p.toml", "--dry-run", *option)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--dry-run goes with --limit and --json only" in done.stderr
+
+
 def test_dry_run_stops_at_its_limit(desk: Desk) -> None:
     assert len(desk.run("run", "p.toml", "--dry-run", "--limit", 5).stdout.splitlines()) == 5
 

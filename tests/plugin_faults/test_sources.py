@@ -434,6 +434,25 @@ def test_what_it_changes_after_yielding_it_changes_nothing(site: Site) -> None:
     assert "2 rejected" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["run p.toml --dry-run", "pull bad", "verify p.toml"])
+@pytest.mark.parametrize(("how", "code"), [("RuntimeError('x')", 3), ("Retry('not now')", 75)])
+def test_what_moves_no_position_says_as_a_run_does_why_it_could_not_be_read(
+    site: Site, command: str, how: str, code: int
+) -> None:
+    site.pipeline("[sources.numbers]\n[sinks.file]\npath = 'out.jsonl'\n")
+    site.desk.run("run", "p.toml")
+    site.source(
+        "bad", f"async def read(self, partition, position, ctx):\n    raise {how}\n    yield"
+    )
+    site.pipeline("[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n", "give_up_after = '100ms'")
+
+    done = site.desk.run(*command.split())
+
+    assert done.returncode == code, done.stderr
+    assert ("plugin 'bad' (levada-bad 1.0)" if code == 3 else "run-1") in done.stderr
+    assert site.desk.run("run", "p.toml").returncode == code
+
+
 OWN_TYPES = """
 from datetime import datetime
 

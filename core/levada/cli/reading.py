@@ -1,10 +1,9 @@
 """Events straight from sources to standard output: no journal, no position, no folder."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from itertools import islice
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from attrs import define, field
 
@@ -13,8 +12,9 @@ from levada.calls import Calls
 from levada.cli import exit_codes, failures, foreground, setups
 from levada.cli.console import Console
 from levada.cli.exit_codes import ExitCode
+from levada.cli.printing import say_json
 from levada.cli.text import count, safe
-from levada.errors import Closed, Failure, LevadaError, SinkError, SourceError
+from levada.errors import Closed, Failure, LevadaError, SinkError
 from levada.event import Event
 from levada.host import Host, HostContext
 from levada.selection import Selection
@@ -61,8 +61,11 @@ def stdout_sink(setup: Setup | None = None) -> Sink:
     return setups.registry().sink("stdout")()
 
 
-def dry_run(setup: Setup, console: Console, *, limit: int | None) -> ExitCode:
-    """Print the events of all sources from their beginning, and say which sink would get how many."""
+def dry_run(setup: Setup, console: Console, *, limit: int | None, as_json: bool) -> ExitCode:
+    """Print the events of all sources from their beginning, and say which sink would get how many.
+
+    With *as_json* that is said as one JSON object, on standard error: the events are on the other.
+    """
     wanted: Counter[str] = Counter()
 
     def tally(events: Sequence[Event]) -> None:
@@ -72,6 +75,9 @@ def dry_run(setup: Setup, console: Console, *, limit: int | None) -> ExitCode:
     host = Host(setup.settings)
     work = read(setup.sources, stdout_sink(setup), host, limit=limit, on_events=tally)
     reading = foreground.run(work, host, console)
+    if as_json:
+        say_json(_as_json(reading, setup, wanted), err=True)
+        return reading.code
     if not reading.closed:
         console.line(
             f"dry run: {count(reading.events, 'event')}; nothing written, no position moved"
@@ -80,6 +86,16 @@ def dry_run(setup: Setup, console: Console, *, limit: int | None) -> ExitCode:
             console.line(safe(f"  {sink.name} would get {wanted[sink.name]:,}"))
     reading.show(console)
     return reading.code
+
+
+def _as_json(reading: Reading, setup: Setup, wanted: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "exit_code": int(reading.code),
+        "events": reading.events,
+        "rejected": reading.rejected,
+        "would_get": {sink.name: wanted[sink.name] for sink in setup.sinks},
+        "errors": [str(error) for error in reading.errors],
+    }
 
 
 async def read(
@@ -128,10 +144,8 @@ async def _events(
         if isinstance(error, Failure):
             raise
         reading.errors.append(error)
-    failures = stream.intake.counts.failures
-    for key, reason in islice(failures.items(), 1):
-        what = f"{count(len(failures), 'partition')} could not be read; {key}: {reason}"
-        reading.errors.append(SourceError(source.name, what, retryable=True))
+    if unread := stream.intake.unread:
+        reading.errors.append(unread)
 
 
 @asynccontextmanager

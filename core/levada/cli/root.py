@@ -47,9 +47,9 @@ Carry workflow-execution events to where people need them.
 EPILOG = """\
 \b
 Exit codes:
-  0 done              3 plugin              6 state          75 gave up waiting
-  1 bug               4 upstream refused    7 strict        130 SIGINT
-  2 usage, config     5 sink stopped       74 local I/O     143 SIGTERM
+  0 done             3 plugin              6 state         75 gave up waiting
+  1 bug              4 upstream refused    7 strict       130 SIGINT
+  2 usage, config    5 sink stopped       74 local I/O    143 SIGTERM
 """
 
 

@@ -15,7 +15,8 @@ from levada.cli.printing import say_json
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Print what would be carried, from the very beginning; write nothing, move no position.",
+    help="Print what would be carried, from the very beginning; write nothing, move no position."
+    " Goes with --limit and --json only.",
 )
 @click.option(
     "--limit",
@@ -41,7 +42,7 @@ from levada.cli.printing import say_json
     "--json",
     "as_json",
     is_flag=True,
-    help="Print the report as one JSON object: on stdout, or on stderr if a sink writes to stdout.",
+    help="Print the report as one JSON object: on stdout, or on stderr if events go to stdout.",
 )
 @click.pass_context
 def run_command(
@@ -63,11 +64,13 @@ def run_command(
     """
     from levada.cli import carrying, exit_codes, reading, setups, summary
 
+    if dry_run and (follow or hints or strict or accept_identity_change):
+        raise click.UsageError("--dry-run goes with --limit and --json only.")
     setup = setups.load(file, follow=follow or dry_run)
     console = console_of(ctx)
-    wanted = [setups.hint(setup, each) for each in hints]
     if dry_run:
-        return reading.dry_run(setup, console, limit=limit)
+        return reading.dry_run(setup, console, limit=limit, as_json=as_json)
+    wanted = [setups.hint(setup, each) for each in hints]
     report = carrying.carry(
         setup,
         console,

@@ -85,8 +85,10 @@ def _source_troubles(source: SourceReport) -> list[str]:
     if not source.failures:
         return []
     key, reason = next(iter(source.failures.items()))
+    if not key:  # of a source that is one single feed
+        return [f"source '{source.name}' could not be read and will be next time: {reason}"]
     what = f"{count(len(source.failures), 'partition')} could not be read and will be next time"
-    return [f"source '{source.name}': {what}; {key or repr(key)}: {reason}"]
+    return [f"source '{source.name}': {what}; {key}: {reason}"]
 
 
 def _sink_troubles(sink: SinkReport, *, file: str) -> list[str]:

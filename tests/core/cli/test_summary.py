@@ -32,7 +32,7 @@ def test_what_needs_somebody_comes_with_what_to_do() -> None:
     assert troubles(done, file="p.toml") == [
         "source 'kapso': 401",
         "source 'agents': 2 partitions could not be read and will be next time; run_1: 500",
-        "source 'odd': 1 partition could not be read and will be next time; '': 500",
+        "source 'odd' could not be read and will be next time: 500",
         "sink 'hook' is failing: refused; 2 events kept for it, run the same command again",
         (
             "sink 'gone' is disabled: 410; 1 event kept for it;"
