@@ -10,10 +10,19 @@ from attrs import evolve
 from levada import codec
 from levada._json import Json
 from levada.asking import is_unicode
-from levada.batch import Batch, Checkpoint, Order, Partition, Rejected
+from levada.batch import Batch, Checkpoint, Partition, Rejected
 from levada.calls import Calls, Crashed
+from levada.copies import (
+    in_plain_types,
+    own,
+    own_bytes,
+    own_json,
+    own_order,
+    own_partition,
+    own_text,
+)
 from levada.errors import Closed, Failure, PluginError, Reject, Retry
-from levada.event import Event, Origin
+from levada.event import Event
 
 
 class Contract:
@@ -32,7 +41,7 @@ class Contract:
             if fault := _fault_of_checkpoint(found):
                 raise self._broken(f"yielded a Checkpoint from partitions() {fault}")
             return evolve(
-                found, position=_own_json(found.position), settled=_own_order(found.settled)
+                found, position=own_json(found.position), settled=own_order(found.settled)
             )
         if not isinstance(found, Partition):
             kind = type(found).__name__
@@ -45,7 +54,7 @@ class Contract:
             raise self._broken(reason)
         if fault := _fault_of_partition(found):
             raise self._broken(f"yielded a Partition from partitions() {fault}")
-        return _own_partition(found)
+        return own_partition(found)
 
     def batch(self, partition: Partition, batch: object) -> Batch:
         """Return a copy of what `read` yielded about *partition*, fit for the journal and every sink.
@@ -81,13 +90,13 @@ class Contract:
             raise self._broken(reason)
         if fault := _fault_of_partition(learnt):
             raise self._broken(f"yielded a Batch from read() of a Partition {fault}", kind=Crashed)
-        return _own_partition(learnt)
+        return own_partition(learnt)
 
     def _rejected(self, found: Iterable[Rejected]) -> list[Rejected]:
         rejected = list(found)
         if fault := _fault_of_rejected(rejected):
             raise self._broken(f"yielded a Batch from read() that rejects {fault}", kind=Crashed)
-        return [Rejected(_own_bytes(it.raw), reason=_own_text(it.reason)) for it in rejected]
+        return [Rejected(own_bytes(it.raw), reason=own_text(it.reason)) for it in rejected]
 
     def _events(
         self, partition: Partition, found: Iterable[Event], rejected: list[Rejected]
@@ -117,11 +126,11 @@ class Contract:
             return event
         if fault := _fault_of_event(event):
             raise self._broken(f"yielded {fault}", kind=Crashed)
-        return _in_plain_types(event)
+        return in_plain_types(event)
 
     def _position(self, position: Json) -> Json:
         try:
-            return _own_json(position)
+            return own_json(position)
         except (TypeError, ValueError, RecursionError):
             kind = type(position).__name__
             reason = f"yielded a Batch from read() whose position is {kind}, which is no JSON"
@@ -136,7 +145,7 @@ class Contract:
         if fault := _fault_of_failure(failure, events):
             raise self._broken(fault) from failure
         if isinstance(failure, Reject):
-            reasons = {event: _own_text(reason) for event, reason in failure.reasons.items()}
+            reasons = {event: own_text(reason) for event, reason in failure.reasons.items()}
             return Reject(reasons, receipt=failure.receipt)
         return failure
 
@@ -169,82 +178,6 @@ class Contract:
         """Return the error of a `write` that returned what is no JSON."""
         kind = type(receipt).__name__
         return self._broken(f"returned {kind} from write(); it must be JSON")
-
-
-def own(event: Event) -> Event:
-    """Return a copy, which whoever has the other cannot spoil."""
-    copy: Event = object.__new__(type(event))
-    copy.__dict__.update(event.__dict__)
-    copy.__dict__.pop("data", None)
-    return copy
-
-
-def own_all(events: Iterable[Event]) -> list[Event]:
-    """Return copies of events, and of where they came from: neighbours mostly share that."""
-    copies = []
-    shared: Origin | None = None
-    origin: Origin | None = None
-    for event in events:
-        if event.origin is not shared:
-            shared = event.origin
-            origin = shared and evolve(shared)
-        copy = own(event)
-        copy.__dict__["origin"] = origin
-        copies.append(copy)
-    return copies
-
-
-def _own_partition(partition: Partition) -> Partition:
-    return Partition(
-        _own_text(partition.key),
-        version=_own_json(partition.version),
-        order=_own_order(partition.order),
-        final=partition.final,
-        changed=None if partition.changed is None else _own_time(partition.changed),
-        uri=None if partition.uri is None else _own_text(partition.uri),
-        memo=_own_json(partition.memo),
-    )
-
-
-def _own_order(order: Order) -> Order:
-    match order:
-        case datetime():
-            return _own_time(order)
-        case str():
-            return _own_text(order)
-        case _:
-            return order
-
-
-def _in_plain_types(event: Event) -> Event:
-    """Return an event that holds nothing of a plugin's: its kinds of text do as they like."""
-    return Event(
-        _own_text(event.id),
-        type=_own_text(event.type),
-        time=_own_time(event.time),
-        partition=_own_text(event.partition),
-        raw=_own_bytes(event.raw),
-        subject=None if event.subject is None else _own_text(event.subject),
-        kind=None if event.kind is None else _own_text(event.kind),
-    )
-
-
-def _own_text(text: str) -> str:
-    """Return plain text, also of what is more than that, such as an enum's member."""
-    return str.__str__(text)
-
-
-def _own_bytes(raw: bytes) -> bytes:
-    return bytes(memoryview(raw))
-
-
-def _own_time(time: datetime) -> datetime:
-    """Return a plain datetime in UTC."""
-    return datetime.fromisoformat(datetime.isoformat(time)).astimezone(UTC)
-
-
-def _own_json(value: Json) -> Json:
-    return json.loads(json.dumps(value))
 
 
 _TOO_LARGE = 10**18

@@ -11,7 +11,8 @@ from levada._json import Json
 from levada.batch import Delivery
 from levada.brake import Brake
 from levada.calls import LEAVE_S, Calls, Crashed, Stuck
-from levada.contract import Contract, own_all
+from levada.contract import Contract
+from levada.copies import own_all
 from levada.errors import (
     Closed,
     ConfigError,
