@@ -164,6 +164,18 @@ def test_a_journal_that_is_no_file_is_refused(desk: Desk, command: str, what: st
     refused(desk, command, f"{path} is not a file")
 
 
+@pytest.mark.parametrize("name", ["state.db-wal", "state.db-shm"])
+def test_a_pipe_in_the_place_of_what_is_beside_a_journal_is_refused(desk: Desk, name: str) -> None:
+    path = state(desk) / name
+    os.mkfifo(path)
+
+    for command in (*READING, *WRITING):
+        refused(desk, command, f"{path} is not a file; move it away")
+
+    path.unlink()
+    assert run(desk, "run p.toml").returncode == 0
+
+
 def test_a_journal_that_is_a_link_to_nothing_is_not_begun_again(desk: Desk) -> None:
     path = state(desk) / "state.db"
     path.rename(desk.folder / "unmounted")

@@ -149,14 +149,16 @@ def _check_put_in(connection: sqlite3.Connection, path: Path, change: checksums.
 
 
 def check_is_file(path: Path) -> None:
-    """Refuse what is no file: to read it might take for ever.
+    """Refuse what is no file, the journal or what SQLite keeps beside it: to read it might take for ever.
 
     Raises:
-        StateError: it is a folder, a pipe or a device, or not there.
+        StateError: it is a folder, a pipe or a device, or the journal is not there.
     """
-    if not path.is_file():
-        what = "is not a file" if path.exists() else "is not there"
-        raise StateError(f"{path} {what}; move it away, or restore a copy")
+    for each in (path, *besides(path)):
+        if each.exists() and not each.is_file():
+            raise StateError(f"{each} is not a file; move it away, or restore a copy")
+    if not path.exists():
+        raise StateError(f"{path} is not there; move it away, or restore a copy")
 
 
 def check_can_write(path: Path) -> None:
