@@ -31,6 +31,7 @@ from levada.errors import (
     SourceError,
     first_of,
 )
+from levada.holding import held
 from levada.host import Host, HostContext
 from levada.reads import Reads
 from levada.report import SourceReport
@@ -268,10 +269,13 @@ class Intake:
         learnt = partition
         try:
             position = tracked.position if tracked else None
-            async with aclosing(self._calls.each("read", partition, position, self._ctx)) as read:
-                async for yielded in read:
-                    batch = await self._keep(partition, yielded)
-                    learnt = batch.partition or learnt
+            reading = self._calls.each("read", partition, position, self._ctx)
+            with held() as let_go:
+                async with aclosing(reading) as read:
+                    async for yielded in read:
+                        batch = await self._keep(partition, yielded)
+                        let_go()
+                        learnt = batch.partition or learnt
             await self._settle(learnt, self._agenda.stage(learnt))
             self._failures_in_a_row = 0
             self._has_read = True

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -46,7 +47,9 @@ def test_a_time_becomes_one_in_utc() -> None:
 
 @pytest.mark.parametrize("name", ["id", "type", "partition", "subject", "kind"])
 def test_text_of_any_kind_becomes_plain_text(name: str) -> None:
-    plain = in_plain_types(evolve(event(1), **{name: Text("this")}))
+    changes: dict[str, Any] = {name: Text("this")}
+
+    plain = in_plain_types(evolve(event(1), **changes))
 
     assert type(getattr(plain, name)) is str
     assert getattr(plain, name) == "this"

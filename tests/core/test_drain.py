@@ -480,7 +480,8 @@ async def test_what_is_planned_while_a_write_fails_does_not_overtake_it(
     drain.stop()
     await running
 
-    assert [[each.id for each in attempt.events] for attempt in sink.deliveries] == [ids(1, 2)]
+    attempts = [[each.id for each in attempt.events] for attempt in sink.deliveries]
+    assert attempts == [ids(1, 2)] * len(attempts)  # a back-off may be very short
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from core.test_http_server import (
     then_reset,
 )
 from levada import Retry, TooLarge
+from levada.holding import STEP
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -256,3 +257,19 @@ async def test_a_long_body_does_not_keep_a_503_from_being_tried_again(time: Time
         got = await client.get("/runs")
 
     assert got.status == 200
+
+
+async def test_an_answer_that_waits_for_another_to_make_room_has_its_whole_time() -> None:
+    large, held_s = b"x" * 6 * STEP, 0.6
+    async with (
+        serve(answer(200, large)) as server,
+        patient(server, deadline_s=0.5, limit_bytes=6 * STEP) as client,
+    ):
+        with client.holding.answer() as share:
+            await share.grow(100 * STEP)  # another one has all there is, and more
+            waiting = asyncio.create_task(client.get("/runs"))
+            await asyncio.sleep(held_s)
+            assert not waiting.done()
+        got = await waiting
+
+    assert (len(got.body), len(server.requests)) == (6 * STEP, 1)

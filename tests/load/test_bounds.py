@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -265,6 +266,47 @@ def test_dead_letters_are_listed_and_dropped_without_their_records(site: Site) -
         name, *options = command.split()
         assert max_memory(site.desk, "dead", name, "p.toml", *options) < 100 * MIB, command
     assert site.desk.run("dead", "list", "p.toml").stdout == "no dead letters\n"
+
+
+ANSWERS = """
+url = ""
+
+async def partitions(self, position, ctx):
+    for run in range(16):
+        yield Partition(f"run-{{run}}", version=1, final=True)
+
+async def read(self, partition, position, ctx):
+    answer = await ctx.http("{url}").get("/")
+    yield Batch([event(0, partition.key, raw=answer.body)], position=1)
+"""
+
+
+def test_answers_that_are_refused_for_their_length_take_turns(site: Site) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                self.wfile.write(b"x" * 64 * MIB)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base's name
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        site.source("flood", ANSWERS.format(url=url))
+        site.pipeline(
+            '[sources.flood]\n[sinks.file]\npath = "out.jsonl"\n',
+            "concurrency = 16\ngive_up_after = '1s'",
+        )
+        code, err, peak = Load(site, 16, 1).carry()
+        server.shutdown()
+
+    assert code == 75, err
+    assert "longer than 33554432 bytes" in err
+    assert peak.memory < PROMISED + 2 * 32 * MIB
 
 
 STUCK = """

@@ -1,6 +1,7 @@
 """Bodies of bounded size, unpacked here because httpx unpacks first and asks later."""
 
 import zlib
+from collections.abc import Iterator
 
 _PIECE = 64 * 1024  # bytes to unpack at a time: what is on its way to be kept is in memory too
 _GZIP = 31  # zlib's number for: a gzip member, the largest window
@@ -31,8 +32,8 @@ class Body:
         self._data = bytearray()  # not a list of pieces: those may be many, and of one byte each
         self._begun = False
 
-    def feed(self, data: bytes) -> None:
-        """Take the next piece as it came off the wire.
+    def feed(self, data: bytes) -> Iterator[int]:
+        """Take the next piece as it came off the wire, part by part; yield the size after each.
 
         Raises:
             TooLong: the limit is reached; what fits is kept.
@@ -40,10 +41,9 @@ class Body:
         """
         self._begun = True
         self._packed_room -= len(data)
-        if self._member is None:
-            self._keep(data)
-        else:
-            self._unpack(data)
+        for part in self._unpacked(data) if self._member else [data]:
+            self._keep(part)
+            yield len(self._data)
         if self._packed_room < 0:
             raise TooLong
 
@@ -59,7 +59,7 @@ class Body:
     def __bytes__(self) -> bytes:
         return bytes(self._data)
 
-    def _unpack(self, data: bytes) -> None:
+    def _unpacked(self, data: bytes) -> Iterator[bytes]:
         while True:
             if self._member is None or self._member.eof:  # a body may be several members
                 self._member = zlib.decompressobj(_GZIP)
@@ -67,7 +67,7 @@ class Body:
                 part = self._member.decompress(data, _PIECE)
             except zlib.error:
                 raise Broken from None
-            self._keep(part)
+            yield part
             data = self._member.unused_data or self._member.unconsumed_tail
             if not data and (self._member.eof or len(part) < _PIECE):
                 return

@@ -13,6 +13,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from levada.errors import Failure, Fatal, Retry, TooLarge
+from levada.holding import Holding
 from levada.http.address import Address
 from levada.http.body import TooLong, UnknownCoding
 from levada.http.budget import Budget
@@ -90,6 +91,7 @@ class Client:
     limits: Limits
     slots: Slots = field(repr=False)
     clock: Clock = field(repr=False)
+    holding: Holding = field(repr=False)
     budget_of: Callable[[str], Budget] = field(repr=False)
 
     requests: int = field(default=0, init=False)
@@ -177,9 +179,10 @@ class Client:
             await self._admit(outgoing, budget, patience_s)
             began = self.clock.monotonic()
             try:
-                reply = await slot.exchange(
-                    outgoing.request, wanted, deadline_s=self.limits.deadline_s
-                )
+                with self.holding.answer() as share:
+                    reply = await slot.exchange(
+                        outgoing.request, wanted, share, deadline_s=self.limits.deadline_s
+                    )
             finally:
                 budget.leave()
         except (TooLong, UnknownCoding) as error:

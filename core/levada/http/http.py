@@ -11,6 +11,7 @@ from attrs import evolve
 
 from levada.errors import ConfigError
 from levada.header import check_header
+from levada.holding import Holding
 from levada.http.address import Address
 from levada.http.budget import Budget
 from levada.http.client import Client, Limits
@@ -50,6 +51,7 @@ class Http:
             body_bytes=max_response_bytes,
             patience_s=float("inf") if give_up is None else give_up.total_seconds(),
         )
+        self._holding = Holding(max_response_bytes)
         self._slots = slots
         self._public_only = network == "public-only"
         self._clock = clock or Clock()
@@ -105,6 +107,7 @@ class Http:
                     inspect=refuse_private if self._public_only else None,
                 ),
                 clock=self._clock,
+                holding=self._holding,
                 budget_of=partial(self._budget, (address.origin, owner), share, limit),
             )
             _warn_about(address, auth)

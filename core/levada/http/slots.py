@@ -9,6 +9,7 @@ from typing import cast
 import httpx
 from attrs import frozen
 
+from levada.holding import Share
 from levada.http.body import Body, Broken, TooLong, UnknownCoding
 from levada.http.connection import Closed, Connection, NotHttp, in_words
 from levada.http.dial import Inspect
@@ -96,20 +97,27 @@ class Slot:
         self._idle_since = 0.0
 
     async def exchange(
-        self, request: httpx.Request, wanted: Callable[[int], Wanted], *, deadline_s: float
+        self,
+        request: httpx.Request,
+        wanted: Callable[[int], Wanted],
+        share: Share,
+        *,
+        deadline_s: float,
     ) -> Reply:
         """Send *request* and read the answer, from name resolution to last byte.
 
         A GET that meets a connection closed while it was idle is sent again at once; a POST is
-        never sent twice. *wanted* is asked with the status.
+        never sent twice. *wanted* is asked with the status. A body that waits to grow its *share*
+        is not read meanwhile, and that time does not count.
 
         Raises:
             Lost: no whole answer arrived.
             TooLong, UnknownCoding: the answer cannot be taken.
         """
-        incoming = _Incoming(wanted)
+        limit = asyncio.timeout(deadline_s)
+        incoming = _Incoming(wanted, share, limit)
         try:
-            async with asyncio.timeout(deadline_s):
+            async with limit:
                 await self._exchange(request, incoming)
         except TimeoutError:
             incoming.break_off(Lost(f"timed out after {deadline_s:g} s"))
@@ -162,8 +170,12 @@ class Slot:
 class _Incoming:
     """An answer on its way in."""
 
-    def __init__(self, wanted: Callable[[int], Wanted]) -> None:
+    def __init__(
+        self, wanted: Callable[[int], Wanted], share: Share, limit: asyncio.Timeout
+    ) -> None:
         self._wanted = wanted
+        self._share = share
+        self._limit = limit
         self._response: httpx.Response | None = None
         self._start_is_enough = False
         self._body: Body | None = None
@@ -174,8 +186,17 @@ class _Incoming:
         self._start_is_enough = wanted.start_is_enough
         self._body = body = Body(response.headers.get("content-encoding", ""), limit=wanted.limit)
         async for chunk in cast("AsyncIterable[bytes]", response.stream):
-            body.feed(chunk)
+            for size in body.feed(chunk):
+                if size > self._share.most:
+                    await self._grow(size)
         body.finish()
+
+    async def _grow(self, size: int) -> None:
+        loop, when = asyncio.get_running_loop(), self._limit.when()
+        began = loop.time()
+        self._limit.reschedule(None)
+        await self._share.grow(size)
+        self._limit.reschedule(when and when + loop.time() - began)
 
     def break_off(self, error: Exception) -> None:
         """Raise *error* unless what came before it is enough."""

@@ -22,8 +22,8 @@ FILLED = """
 UPDATE source SET position = '7';
 UPDATE partition SET position = '7', version = '7', memo = '7', sorting = 'a',
     changed = '2026-01-02T00:00:00+00:00';
-UPDATE delivery SET due = 1.5, reason = 'x';
-UPDATE sink SET due = 1.5, reason = 'x', receipt = '7';
+UPDATE delivery SET due = 1.5, wait = 1.5, reason = 'x';
+UPDATE sink SET due = 1.5, wait = 1.5, reason = 'x', receipt = '7';
 UPDATE sink SET dead = 1, delivered = delivered - 1 WHERE name = 'fast';
 INSERT INTO dead VALUES (1, 'fast', 'c', 'a', 'p', 'e', 5, x'7b', 'why', 1,
     '2026-01-02T00:00:00+00:00', 'u', 't', '2026-01-02T00:00:00+00:00', 's', 'k');
