@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, evolve
 
 from levada.agenda import Agenda
 from levada.backlog import PageBacklog
@@ -31,6 +31,7 @@ from levada.errors import (
     SourceError,
     first_of,
 )
+from levada.failures import CHANCES, Failures
 from levada.holding import held
 from levada.host import Host, HostContext
 from levada.reads import Reads
@@ -44,7 +45,6 @@ from levada.writes import Writes
 log: logging.Logger = logging.getLogger("levada.intake")
 
 TURN = 64  # partitions that discovery shows before others have their turn
-CHANCES = 3  # for a partition in one pass, and for every slot before the source is to blame
 
 
 @define
@@ -58,8 +58,6 @@ class Counts:
     """New events kept; duplicates do not count."""
     rejected: int = 0
     """Items that became dead letters; those that had before do not count."""
-    failures: dict[str, str] = field(factory=dict)
-    """Partitions whose last read failed, and why."""
 
 
 class Intake:
@@ -83,6 +81,8 @@ class Intake:
         self.counts: Counts = Counts()
         self.error: LevadaError | None = None
         """What stopped the source for this run."""
+        self.failures: Failures = Failures(host.settings.concurrency)
+        """Of the latest pass."""
         self._source: Source = setup.source
         self._state = state
         self._on_kept = on_kept
@@ -95,10 +95,6 @@ class Intake:
         self._contract = Contract(self._calls)
         self._agenda = Agenda(setup.source, state, self._ctx.now)
         self._writes = Writes()
-        self._failed_reads: dict[str, Partition] = {}
-        self._crashes: dict[str, PluginError] = {}
-        self._failures_in_a_row = self._refusals = 0
-        self._has_read = False
         self._hints: set[str] = set()
         self._opening = self._open = False
 
@@ -110,19 +106,13 @@ class Intake:
     @property
     def unread(self) -> LevadaError | None:
         """What kept partitions from being read in the last pass; None: nothing did."""
-        crash = next(iter(self._crashes.values()), None)
-        failures = self.counts.failures
-        if crash or not failures:
-            return crash
-        key, reason = next(iter(failures.items()))
-        others = f", and {len(failures) - 1} others" if len(failures) > 1 else ""
-        what = f"could not read {key}{others}: {reason}" if key else reason
-        return SourceError(self.setup.name, what, retryable=True)
+        if self.failures.crash or not self.failures.reasons:
+            return self.failures.crash
+        return SourceError(self.setup.name, self.failures.in_words, retryable=True)
 
     def report(self) -> SourceReport:
         """Tell what was done so far."""
         counts = self.counts
-        crash = next(iter(self._crashes.values()), None)
         return SourceReport(
             name=self.setup.name,
             connector=self._source.name,
@@ -131,8 +121,8 @@ class Intake:
             events=counts.events,
             rejected=counts.rejected,
             requests=self._ctx.requests,
-            failures=dict(counts.failures),
-            error=crash or self.error,
+            failures=dict(self.failures.reasons),
+            error=self.failures.crash or self.error,
         )
 
     def hint(self, key: str) -> None:
@@ -185,11 +175,7 @@ class Intake:
             self._stuck.set_result(error)
 
     async def _pass(self) -> None:
-        self.counts.failures.clear()
-        self._failed_reads.clear()
-        self._crashes.clear()
-        self._failures_in_a_row = self._refusals = 0
-        self._has_read = False
+        self.failures = Failures(self._settings.concurrency)
         if not self._open:
             self._opening = True
             await self._guarded(self._calls.call("open", self._ctx))
@@ -245,17 +231,16 @@ class Intake:
         await reads.finish()
         await self._writes.durable()
         for attempt in range(1, CHANCES):
-            failed, self._failed_reads = self._failed_reads, {}
-            if failed:
+            again = self.failures.take_again()
+            if again:
                 wait = backoff(attempt, rng=random.Random())  # noqa: S311  # jitter
                 await asyncio.sleep(wait.total_seconds())
-            for key, partition in failed.items():
-                self.counts.failures.pop(key, None)
-                self._crashes.pop(key, None)
-                await self._start(reads, partition, self._state.tracked(key))
+            for partition in again:
+                self.failures.forget(partition)
+                await self._start(reads, partition, self._state.tracked(partition.key))
             await reads.finish()
             await self._writes.durable()
-        for key, reason in self.counts.failures.items():
+        for key, reason in self.failures.reasons.items():
             self._ctx.report("read.failed", partition=key, reason=reason)
 
     async def _start(self, reads: Reads, partition: Partition, tracked: Tracked | None) -> None:
@@ -277,19 +262,21 @@ class Intake:
                         let_go()
                         learnt = batch.partition or learnt
             await self._settle(learnt, self._agenda.stage(learnt))
-            self._failures_in_a_row = 0
-            self._has_read = True
+            self.failures.note_read()
         except Gone as gone:
             await self._gone(partition, tracked, gone)
         except Fatal as fatal:
-            if not fatal.of_one or self._is_refused_everywhere():
+            if not fatal.of_one or self.failures.is_refused_everywhere():
                 raise SourceError(self.setup.name, str(fatal)) from fatal
-            await self._failed(partition, str(fatal), again=False)
+            self.failures.note(partition, str(fatal), again=False)
+            await self._unread(partition)
         except Failure as failure:
             of_all = isinstance(failure, Retry) and failure.everywhere
-            await self._failed(partition, str(failure), again=not of_all)
+            self.failures.note(partition, str(failure), again=not of_all)
+            await self._unread(partition)
         except Crashed as crash:
-            await self._crashed(partition, crash)
+            self.failures.note_crash(partition, crash)
+            await self._unread(partition)
         except ConfigError as error:
             raise self._named(error) from error
         except LevadaError:
@@ -297,7 +284,8 @@ class Intake:
         except Exception as error:
             log.debug("read failed", exc_info=True)
             reason = f"broke the contract: {type(error).__name__}"
-            await self._crashed(partition, self._calls.broken(reason))
+            self.failures.note_crash(partition, self._calls.broken(reason))
+            await self._unread(partition)
 
     async def _gone(self, partition: Partition, tracked: Tracked | None, gone: Gone) -> None:
         """Close a partition that is not there, but look once more after the linger.
@@ -313,24 +301,12 @@ class Intake:
         else:
             await self._settle(evolve(partition, changed=self._ctx.now()), "lingering")
 
-    async def _crashed(self, partition: Partition, error: PluginError) -> None:
-        self._crashes[partition.key] = error
-        await self._failed(partition, str(error))
-
-    def _is_refused_everywhere(self) -> bool:
-        """Count a refusal; tell whether it seems not to be about the partition."""
-        self._refusals += 1
-        return self._refusals >= CHANCES and not self._has_read
-
-    async def _failed(self, partition: Partition, reason: str, *, again: bool = True) -> None:
+    async def _unread(self, partition: Partition) -> None:
         """Track the partition as unread, so that it is read again and holds no checkpoint back."""
-        self.counts.failures[partition.key] = reason
-        if again:
-            self._failed_reads[partition.key] = partition
         await self._settle(evolve(partition, version=None), "open")
-        self._failures_in_a_row += 1
-        if self._failures_in_a_row >= CHANCES * self._settings.concurrency:
-            raise SourceError(self.setup.name, reason, retryable=True)  # it is not the partition
+        if self.failures.is_everywhere():
+            reason = self.failures.reasons[partition.key]
+            raise SourceError(self.setup.name, reason, retryable=True)
 
     async def _keep(self, partition: Partition, yielded: Any) -> Batch:
         """Begin to keep a batch; return it as it was taken."""

@@ -416,7 +416,7 @@ async def test_a_run_that_fails_for_a_moment_is_read_in_the_same_pass(
 
     assert kept(journal) == {"a": ids(1, 30)}
     assert source.positions == [("a", None), ("a", 10)]
-    assert intake.counts.failures == {}
+    assert intake.failures.reasons == {}
 
 
 async def test_a_run_that_fails_because_of_the_whole_vendor_gets_no_second_chance_in_a_pass(
@@ -428,7 +428,7 @@ async def test_a_run_that_fails_because_of_the_whole_vendor_gets_no_second_chanc
 
     await intake.run()
 
-    assert intake.counts.failures == {"a": "429, 87 times in 90 s"}
+    assert intake.failures.reasons == {"a": "429, 87 times in 90 s"}
     await intake.run()
     assert kept(journal) == {"a": ids(1, 30)}
 
@@ -440,13 +440,13 @@ async def test_what_a_failed_read_yielded_stands_and_the_rest_follows(
     intake = await start(source)
     await intake.run()
     assert kept(journal) == {"a": ids(1, 30)}
-    assert intake.counts.failures == {"a": "503"}
+    assert intake.failures.reasons == {"a": "503"}
 
     await intake.run()
 
     assert kept(journal) == {"a": ids(1, 60)}
     assert source.positions == [("a", None), ("a", 10), ("a", 20), ("a", 30)]
-    assert intake.counts.failures == {}
+    assert intake.failures.reasons == {}
 
 
 async def test_a_source_all_of_whose_reads_fail_is_given_up(start: Start) -> None:
@@ -716,7 +716,7 @@ async def test_what_cannot_be_stored_is_the_plugins_fault_and_nobody_elses(
     await intake.run()
 
     assert names(journal.events_after(0, 9, 9999)) == [("good", "evt-1")]
-    assert list(intake.counts.failures) == ["odd"]
+    assert list(intake.failures.reasons) == ["odd"]
 
 
 async def test_an_event_whose_names_are_no_text_is_rejected_alone(
