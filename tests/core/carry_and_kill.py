@@ -40,21 +40,24 @@ def carry(folder: Path, source: ScriptedSource) -> None:
     asyncio.run(Pipeline(setup(source, sink, at=folder)).run())
 
 
-def is_killed_at_work(folder: Path, source: ScriptedSource) -> bool:
+def is_killed_at_work(folder: Path, source: ScriptedSource, life_s: float) -> bool:
     process = os.fork()
     if process == 0:
         carry(folder, source)
         os._exit(0)
-    time.sleep(random.uniform(0, LIFE_S))  # noqa: S311  # any moment will do
+    time.sleep(random.uniform(0, life_s))  # noqa: S311  # any moment will do
     os.kill(process, signal.SIGKILL)
     return os.WIFSIGNALED(os.waitpid(process, 0)[1])
 
 
 def main(folder: Path, kills: int) -> None:
     runs = {f"run-{n}": events(1, EACH, f"run-{n}") for n in range(RUNS)}
-    killed = sum(is_killed_at_work(folder, SlowSource(runs=runs, page=PAGE)) for _ in range(kills))
     out = folder / "out.jsonl"
-    lines = out.read_bytes().count(b"\n") if out.exists() else 0
+    killed, life_s, lines = 0, LIFE_S, 0
+    for _ in range(kills):
+        killed += is_killed_at_work(folder, SlowSource(runs=runs, page=PAGE), life_s)
+        lines = out.read_bytes().count(b"\n") if out.exists() else 0
+        life_s *= 1 if lines else 1.1  # where the machine is busy nothing gets done in it
     sys.stdout.write(f"{killed} {lines}\n")
     sys.stdout.flush()
     carry(folder, ScriptedSource(runs=runs, page=500))

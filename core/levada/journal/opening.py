@@ -109,12 +109,14 @@ def connect_to_read(path: Path, *, as_it_is: bool = False) -> sqlite3.Connection
 
     Raises:
         DamagedError: SQLite cannot read it, its tables are not a journal's, bits have changed since
-            it was written, or its log is missing.
+            it was written, or its log is missing or has changed.
         StateError: not a journal, empty, or written by another version of Levada.
     """
     check_is_file(path)
     with told(path, "opened"), ExitStack() as stack:
         change = None if as_it_is else _change(path)
+        if not as_it_is and _has_changed_log(path):
+            raise DamagedError(path, f"its log, {log_of(path).name}, has changed")
         connection = stack.enter_context(closing(_open_to_read(path)))
         if _check(connection, path) < VERSION:
             raise StateError(
@@ -135,6 +137,12 @@ def _change(path: Path, sums: checksums.Sums | None = None) -> checksums.Change:
     if change.is_damage:
         raise DamagedError(path, str(change))
     return change
+
+
+def _has_changed_log(path: Path) -> bool:
+    """Whether a log that a crash left has changed; one that a run is writing to is not looked at."""
+    folder = path.parent
+    return not is_held(folder) and wal.damage(path) is not None and not is_held(folder)
 
 
 def _lacks_log(connection: sqlite3.Connection, path: Path) -> bool:

@@ -13,6 +13,7 @@ from core.doubles import ScriptedSource, event, settings
 from levada import Batch, Partition, StateError
 from levada.journal import Journal, opening, wal
 from levada.journal.repair import repair
+from levada.journal.status import status
 from levada.setup import SourceSetup
 
 BATCHES = 8
@@ -84,6 +85,15 @@ def refused(path: Path, why: str = r"damaged \(its log, state\.db-wal, has chang
     assert contents(path.parent) == before
 
 
+def refused_to_all(path: Path) -> None:
+    """Let the journal be refused to those who only look at it, too."""
+    refused(path)
+    before = contents(path.parent)
+    with pytest.raises(StateError, match=r"its log, state\.db-wal, has changed"):
+        status(path.parent, max_bytes=1)
+    assert contents(path.parent) == before
+
+
 async def test_a_flipped_bit_is_noticed_wherever_it_is_and_no_event_is_lost(
     left: Path, log: bytes
 ) -> None:
@@ -95,7 +105,7 @@ async def test_a_flipped_bit_is_noticed_wherever_it_is_and_no_event_is_lost(
         place = (chance.randrange(HEADER), frame + chance.randrange(24), frame + 24)[number % 3]
         bit = place * 8 + chance.randrange(8 if place != frame + 24 else 4096 * 8)
         path = restored(left, flipped(log, bit))
-        refused(path)
+        refused_to_all(path)
 
         found = repair(path.parent)
 
@@ -116,7 +126,7 @@ async def test_lost_sectors_before_the_last_transaction_are_noticed(left: Path, 
         if not any(log[start : start + 512]):
             continue
         path = restored(left, log[:start] + bytes(512) + log[start + 512 :])
-        refused(path)
+        refused_to_all(path)
 
         found = repair(path.parent)
 
