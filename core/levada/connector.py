@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 import attrs
 from attrs import NOTHING, define
@@ -123,6 +123,10 @@ class Context(Protocol):
         """
 
 
+API_VERSION: Final = 1
+"""Of what plugins build on: the classes and hooks of this package."""
+
+
 @define(slots=False, kw_only=True)
 class Connector:
     """Base of `Source` and `Sink`.
@@ -133,6 +137,10 @@ class Connector:
 
     name: ClassVar[str]
     """The connector's name: equal to its entry point's."""
+
+    api_version: ClassVar[int] = API_VERSION
+    """The version of the plugin API that the connector is written for, which a plugin may pin: a
+    Levada that has another one refuses it, with exit code 3, instead of running into it."""
 
     patience: ClassVar[timedelta | None] = timedelta(minutes=5)
     """How long a call may show no sign of life: it does not return or yield, and no request of

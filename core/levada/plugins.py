@@ -24,7 +24,7 @@ import pluggy
 from attrs import frozen
 
 from levada import hookspecs, overdue
-from levada.connector import Connector
+from levada.connector import API_VERSION, Connector
 from levada.errors import ConfigError, PluginError
 from levada.overdue import LIMIT_S, time_limit
 from levada.sink import Sink
@@ -72,6 +72,8 @@ class Registry:
     def source(self, name: str) -> type[Source]:
         """Return the source called *name*, imported and checked.
 
+        Where two distributions offer a name, ``distribution:name`` says which.
+
         Raises:
             ConfigError: no source has that name.
             PluginError: its plugin cannot be loaded, or two distributions offer the name.
@@ -117,7 +119,9 @@ class Registry:
         return self._loaded[name]
 
     def _find(self, name: str) -> "_Entry":
-        entries = [entry for entry in self._entries if entry.name == name]
+        package, _, short = name.rpartition(":")
+        of_package = (it for it in self._entries if not package or it.is_of(package))
+        entries = [entry for entry in of_package if entry.name == short]
         enabled = [entry for entry in entries if not entry.disabled]
         if len(enabled) > 1:
             raise _offered_twice(enabled)
@@ -154,6 +158,9 @@ class _Entry:
         names = {_canonical(self.name), _canonical(self.package[0])}
         return bool(off & names) or ("*" in off and self.package[0] != BUILT_IN)
 
+    def is_of(self, distribution: str) -> bool:
+        return _canonical(self.package[0]) == _canonical(distribution)
+
     def broken(self, reason: str) -> PluginError:
         name, version = self.package
         return PluginError(self.name, reason, distribution=name, version=version)
@@ -168,7 +175,8 @@ def _canonical(name: str) -> str:
 
 def _offered_twice(entries: Sequence[_Entry]) -> PluginError:
     packages = " and ".join(" ".join(filter(None, entry.package)) for entry in entries)
-    way_out = f"uninstall one of them, or name it in {DISABLE}"
+    name = f"{entries[0].package[0]}:{entries[0].name}"
+    way_out = f"say which, as in '{name}', uninstall one of them, or name it in {DISABLE}"
     return PluginError(entries[0].name, f"is offered by {packages}; {way_out}")
 
 
@@ -294,6 +302,11 @@ def _broke(hook: pluggy.HookCaller, got: object, expected: str) -> str:
 def _check(entry: _Entry, cls: _Class) -> None:
     if "__attrs_attrs__" not in vars(cls):
         entry.refuse(f"offers {cls.__name__}, which lacks its decorator; add: @attrs.define")
+    if cls.api_version != API_VERSION:
+        entry.refuse(
+            f"is written for version {cls.api_version!r} of the plugin API, and this Levada has"
+            f" version {API_VERSION}; install a version of either that fits the other"
+        )
     keys = HOST_KEYS & {key for it in attrs.fields(cls) if it.init for key in (it.name, it.alias)}
     if keys:
         entry.refuse(f"declares option '{min(keys)}', which is the host's key; rename it")

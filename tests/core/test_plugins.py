@@ -284,6 +284,21 @@ class TestBrokenPlugins:
         assert offers["bad"].error is not None
 
 
+class TestApiVersion:
+    @pytest.mark.parametrize("version", ["2", "0", "'1.1'", "None"])
+    def test_another_one_is_refused_with_both(self, site: Site, version: str) -> None:
+        site.install("new", SOURCE.replace("name = ", f"api_version = {version}\n    name = "))
+
+        assert reason("new").startswith(
+            f"is written for version {version} of the plugin API, and this Levada has version 1;"
+        )
+
+    def test_the_same_one_is_taken(self, site: Site) -> None:
+        site.install("same", SOURCE.replace("name = ", "api_version = 1\n    name = "))
+
+        assert Registry().source("same").name == "same"
+
+
 class TestOneNameTwice:
     def test_is_refused_with_both_distributions(self, site: Site) -> None:
         site.install("queue", SOURCE, distribution="acme-queue", version="1.2")
@@ -307,6 +322,24 @@ class TestOneNameTwice:
         errors = [each.error for each in Registry().offers() if each.name == "queue"]
         assert len(errors) == 2
         assert errors[0] == errors[1]
+
+    @pytest.mark.parametrize("name", ["umbrella:queue", "Umbrella:queue"])
+    def test_one_can_be_meant_by_its_distribution(self, site: Site, name: str) -> None:
+        site.install("queue", SOURCE, distribution="acme-queue")
+        site.install("queue", SOURCE, distribution="umbrella")
+
+        assert Registry().source(name).__module__ == "umbrella"
+
+    def test_a_built_in_one_can_be_meant_too(self, site: Site) -> None:
+        site.install("stdout", SINK, distribution="evil")
+
+        assert Registry().sink("levada:stdout").__module__ == "levada_stdout.sink"
+
+    def test_a_distribution_that_does_not_offer_it_is_an_unknown_name(self, site: Site) -> None:
+        site.install("queue", SOURCE, distribution="acme-queue")
+
+        with pytest.raises(ConfigError, match="no connector is named 'levada:queue'"):
+            Registry().source("levada:queue")
 
     def test_disabling_one_of_the_distributions_is_a_way_out(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
