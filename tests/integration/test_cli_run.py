@@ -140,6 +140,14 @@ def test_limit_ends_after_the_batch_that_reaches_it(tmp_path: Path) -> None:
     assert len(desk.ids("events.jsonl")) == source["events"]
 
 
+@pytest.mark.parametrize("hint", ["", "kapso="])
+def test_an_execution_without_an_id_is_refused(desk: Desk, hint: str) -> None:
+    done = desk.run("run", "p.toml", "--execution", hint)
+
+    assert done.returncode == 2
+    assert "--execution needs the id of an execution" in done.stderr
+
+
 def test_dry_run_prints_and_leaves_nothing(desk: Desk, sandbox: Sandbox) -> None:
     desk.write(
         "two.toml",

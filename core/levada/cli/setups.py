@@ -33,10 +33,12 @@ def hint(setup: Setup, text: str) -> tuple[str, str]:
     """Read ``ID``, or ``SOURCE=ID`` where there are several sources: the source and the partition.
 
     Raises:
-        ConfigError: there is no such source, or *text* does not say which.
+        ConfigError: there is no such source, or *text* does not say which source or partition.
     """
     names = [each.name for each in setup.sources]
     source, separator, partition = text.partition("=")
+    if not (partition if separator else text):
+        raise ConfigError("--execution needs the id of an execution, or of a run")
     if separator and source in names:
         return source, partition
     if len(names) == 1:
