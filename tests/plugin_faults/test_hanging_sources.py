@@ -101,7 +101,7 @@ def test_one_that_leaves_a_thread_behind_does_not_keep_a_run_that_has_ended(site
     assert done.returncode == 0
     assert "done in" in done.stderr
     assert set(site.desk.ids("out.jsonl")) >= set(ALL)
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 10  # its sleep is longer
 
 
 def test_one_that_ignores_its_cancellation_cannot_keep_a_run_that_has_ended(site: Site) -> None:
@@ -114,4 +114,4 @@ def test_one_that_ignores_its_cancellation_cannot_keep_a_run_that_has_ended(site
     assert done.returncode == 75
     assert "source 'bad' did not end" in done.stderr
     assert sorted(site.desk.ids("out.jsonl")) == sorted(ALL)
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 10  # its sleep is longer

@@ -21,7 +21,7 @@ LOG_PAGES = 1_000
 
 FULL_CHECK_S = 0.2
 FULL = 1.0
-WARNINGS = (0.8, 0.5)
+WARNINGS = (FULL, 0.8, 0.5)
 CALMER = 0.25  # so much less full, and the same warning is worth another line
 
 
@@ -103,28 +103,22 @@ class Room:
         A journal without events has room for anything, unless dead letters fill it: what is
         larger than half of it counts as that half.
         """
-        while not self._has(size):
+        while not self._is_for(size, now := taken(self._journal.read)):
             if not await self._journal.prune_early():
                 self.full = True
-                self._warn(FULL)
+                self._warn(now, FULL)
                 await asyncio.sleep(FULL_CHECK_S)
         self.full = False
-        self._warn()
+        self._warn(now, (now.total + self._coming) / self._usable)
 
-    def _has(self, size: int) -> bool:
-        now = self._taken()
+    def _is_for(self, size: int, now: Taken) -> bool:
         if now.events + self._coming:
             return now.total + self._coming + size <= self._usable
         return now.letters + min(size, self._usable // 2) <= self._usable
 
-    def _taken(self) -> Taken:
-        return taken(self._journal.read)
-
-    def _warn(self, level: float = 0.0) -> None:
-        now = self._taken()
-        fill = (now.total + self._coming) / self._usable
-        level = max(level, next((each for each in WARNINGS if fill >= each), 0.0))
-        now_so = (level, now.is_mostly_letters)
+    def _warn(self, now: Taken, fill: float) -> None:
+        level = next((level for level in WARNINGS if fill >= level), 0.0)
+        now_so = (level, bool(level) and now.is_mostly_letters)
         if now_so > self._warned:
             share = "" if level == FULL else f"{100 * fill:.0f} % "
             log.warning("the journal is %sfull; %s", share, self._why(now))

@@ -383,6 +383,20 @@ async def test_sources_wait_where_dead_letters_fill_the_journal(
     assert "the journal is full; most of it is dead letters: see `levada dead list`" in caplog.text
 
 
+async def test_a_few_dead_letters_are_no_reason_for_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        state, (archive,) = await opened(journal, "archive")
+        await state.keep(RUN, Batch(events(1, 3)))
+        await refused(archive, 3)
+        await journal.prune_early()
+
+        await state.room(Batch(events(4, 5)))
+
+    assert caplog.messages == []
+
+
 async def test_a_letter_does_not_keep_out_a_batch_that_is_larger_than_the_journal(
     tmp_path: Path,
 ) -> None:
