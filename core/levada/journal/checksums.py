@@ -79,6 +79,8 @@ def let_go(path: Path) -> None:
 def of(path: Path) -> Sums | None:
     """Return the checksums of a journal's file as it is; None: it is too large for that.
 
+    Of a last block that was cut nothing is known: when the file grows, it will be another one.
+
     Nobody in this process may have it open; see `take_in_hand`.
     """
     if path.stat().st_size > MOST_BYTES:
@@ -87,7 +89,7 @@ def of(path: Path) -> Sums | None:
     with path.open("rb") as file:
         while chunk := file.read(BLOCK * 256):
             blocks = (chunk[start : start + BLOCK] for start in range(0, len(chunk), BLOCK))
-            found.extend(map(zlib.crc32, blocks))
+            found.extend(zlib.crc32(block) if len(block) == BLOCK else 0 for block in blocks)
     return found
 
 

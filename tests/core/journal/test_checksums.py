@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from core.doubles import settings
+from core.doubles import ScriptedSource, event, settings
 from core.journal.states import EVENTS, at_rest, changed, fill, flipped, left
-from levada import StateError
+from levada import Batch, Partition, StateError
 from levada.host import Finding
 from levada.journal import Journal, checksums, wal
 from levada.journal.repair import repair
 from levada.journal.status import status
+from levada.setup import SourceSetup
 
 ROUNDS = 40
 
@@ -74,6 +75,26 @@ def test_a_file_that_was_cut_is_noticed(tmp_path: Path, path: Path, kept: float)
     refused(path, lambda: Journal(settings(tmp_path)))
 
     assert repair(path.parent).structure
+
+
+@pytest.mark.parametrize("cut", [1, 2300, 4095, 4096, 6000])
+async def test_one_that_was_cut_after_a_crash_can_be_used_after_its_repair(
+    tmp_path: Path, cut: int
+) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        await fill(journal)
+        await at_rest(journal)
+        path = left(tmp_path / "state" / "state.db", tmp_path / "copy" / "state")
+    size = path.stat().st_size
+    os.truncate(path, size - cut)
+    repair(path.parent)
+
+    for _ in range(3):
+        async with Journal(settings(tmp_path / "copy")) as journal:
+            state = await journal.source(
+                SourceSetup.of(ScriptedSource()), accept_identity_change=True
+            )
+            await state.keep(Partition("run-2"), Batch([event(1, size=9_000)]))
 
 
 @pytest.mark.parametrize("missing", ["state.db.sums", "a file", "a byte of it", "all but its name"])
