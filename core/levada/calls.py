@@ -15,7 +15,7 @@ from datetime import timedelta
 from inspect import isawaitable
 from typing import Any
 
-from levada.asking import attribute_of, broken
+from levada.asking import attribute_of, broken, is_unicode
 from levada.errors import ConfigError, Failure, LevadaError, PluginError, Retry
 from levada.host import CALLED, HostContext
 from levada.source import Source
@@ -201,7 +201,10 @@ class Calls:
         self._ctx.calls += 1
         try:
             yield
-        except (Failure, ConfigError, PluginError):
+        except (Failure, ConfigError, PluginError) as error:
+            if fault := _fault_of(error):
+                reason = f"raised {type(error).__name__} from {method}() {fault}"
+                raise self.broken(reason) from error
             raise
         except BaseException as error:
             if _is_ours(error):
@@ -212,6 +215,19 @@ class Calls:
             ) from error
         finally:
             self._ctx.calls -= 1
+
+
+def _fault_of(error: LevadaError) -> str:
+    """Return what is wrong with what a connector raised for the host; "" if nothing is."""
+    try:
+        reason, after = str(error), getattr(error, "after", None)
+    except Exception:  # noqa: BLE001  # it is a plugin's code
+        return "whose reason or time cannot be told"
+    if not is_unicode(reason):
+        return "whose reason is no Unicode text"
+    if isinstance(error, Retry) and not isinstance(after, timedelta | None):
+        return f"whose after is {type(after).__name__}; it must be timedelta"
+    return ""
 
 
 class _Look:

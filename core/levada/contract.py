@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import msgspec
 from attrs import evolve
@@ -21,7 +21,7 @@ from levada.copies import (
     own_partition,
     own_text,
 )
-from levada.errors import Closed, Failure, PluginError, Reject, Retry
+from levada.errors import Closed, Failure, PluginError, Reject
 from levada.event import Event
 
 
@@ -314,14 +314,7 @@ def _unfit(event: Event) -> str:
 
 def _fault_of_failure(failure: Failure, events: Sequence[Event]) -> str:
     """Return what is wrong with a failure raised by `write`; "" if nothing is."""
-    if not is_unicode(f"{failure}"):
-        return f"raised {type(failure).__name__} from write() whose reason is no Unicode text"
     match failure:
-        case Retry():
-            after: object = failure.after
-            if not isinstance(after, timedelta | None):
-                kind = type(after).__name__
-                return f"raised a Retry from write() whose after is {kind}; it must be timedelta"
         case Reject():
             return _fault_of_reject(getattr(failure, "reasons", None), events)
         case Closed(written=written) if not 0 <= written <= len(events):

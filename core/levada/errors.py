@@ -124,7 +124,7 @@ class Failure(LevadaError):  # noqa: N818  # a verdict, not always an error
 
     def __str__(self) -> str:
         """Return the reason, or the beginning of a long one."""
-        return _cut(super().__str__())
+        return shortened(super().__str__())
 
 
 class Retry(Failure):
@@ -163,7 +163,7 @@ class Reject(Failure):
 
     def __init__(self, reasons: Mapping[tuple[str, str], str], *, receipt: Json = None) -> None:
         self.reasons: dict[tuple[str, str], str] = {
-            event: _cut(reason) for event, reason in reasons.items()
+            event: shortened(reason) for event, reason in reasons.items()
         }
         self.receipt = receipt
         super().__init__("; ".join(dict.fromkeys(self.reasons.values())))
@@ -225,7 +225,8 @@ class Fatal(Failure):
         super().__init__(reason)
 
 
-def _cut(reason: str) -> str:
+def shortened(reason: str) -> str:
+    """Return a reason, or the beginning of one that is too long to be shown and kept."""
     return reason if len(reason) <= REASON_CHARS else f"{reason[:REASON_CHARS]}…"
 
 

@@ -92,9 +92,20 @@ WRONG = {
         REJECT.format("given"),
         "raised a Reject from write() whose reasons are list; they must be a dict",
     ),
+    "open waits for a text": (
+        "async def open(self, ctx): raise Retry('no', after='5')",
+        "raised Retry from open() whose after is str; it must be timedelta",
+    ),
+    "write cannot say why": (
+        (
+            "class Odd(Retry):\n    def __str__(self): raise ValueError\n"
+            "async def write(self, delivery, ctx): raise self.Odd('no')"
+        ),
+        "raised Odd from write() whose reason or time cannot be told",
+    ),
     "write waits for a number": (
         "async def write(self, delivery, ctx): raise Retry('no', after=5)",
-        "raised a Retry from write() whose after is int; it must be timedelta",
+        "raised Retry from write() whose after is int; it must be timedelta",
     ),
     "write closes beyond its end": (
         "async def write(self, delivery, ctx): raise Closed('gone', written=500)",

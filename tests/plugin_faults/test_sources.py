@@ -37,6 +37,17 @@ QUICK = {
 }
 
 WRONG = {
+    "read cannot say why": (
+        (
+            "class Odd(Retry):\n    def __str__(self): raise ValueError\n"
+            "async def read(self, partition, position, ctx):\n    raise self.Odd('no')\n    yield"
+        ),
+        "raised Odd from read() whose reason or time cannot be told",
+    ),
+    "open waits for a text": (
+        "async def open(self, ctx): raise Retry('no', after='5')",
+        "raised Retry from open() whose after is str; it must be timedelta",
+    ),
     "partitions yields text": (
         "async def partitions(self, position, ctx): yield 'run-1'",
         "yielded str from partitions(); it must be a Partition or a Checkpoint",

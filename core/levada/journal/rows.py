@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from levada.errors import StateError
+from levada.errors import StateError, shortened
 from levada.event import Event, Origin
 from levada.journal.files import PAGE_BYTES
 from levada.secret import scrub_known
@@ -29,10 +29,6 @@ LENGTH = _length("id", "type", "subject", "kind")
 
 LETTER_LENGTH = _length("partition", "event", "reason", "uri", "event_type", "subject", "kind")
 """The same of the row of a dead letter."""
-
-MOST_CHARS = 2_000
-"""Of a reason, as a plugin may give it; those of Levada are much shorter."""
-
 _DAMAGED = (
     "what the journal remembers is damaged; restore a copy of the state folder,"
     " or see what `levada repair` can do"
@@ -112,8 +108,7 @@ def checksum(  # noqa: PLR0917  # the columns, in their order
 
 def reason_of(text: str) -> str:
     """Return why something failed as it may be kept: without secrets, and not too long."""
-    text = scrub_known(text)
-    return text if len(text) <= MOST_CHARS else f"{text[:MOST_CHARS]}…"
+    return shortened(scrub_known(text))
 
 
 def fits(event: Event, most: int) -> bool:
