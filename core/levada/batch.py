@@ -105,6 +105,7 @@ class Checkpoint:
     """
 
     position: Json
+    """Where the next pass starts. What reads add to it before it is stored is part of it."""
 
     settled: Order = field(default=None, kw_only=True)
     """Closed partitions ordered below it will not be yielded again and may be forgotten."""

@@ -32,7 +32,7 @@ class Contract:
         self._broken = calls.broken
 
     def discovered(self, found: object) -> Partition | Checkpoint:
-        """Return a copy of what `partitions` yielded.
+        """Return a copy of what `partitions` yielded, but for the position of a checkpoint.
 
         Raises:
             PluginError: it is neither a partition nor a checkpoint.
@@ -40,9 +40,8 @@ class Contract:
         if isinstance(found, Checkpoint):
             if fault := _fault_of_checkpoint(found):
                 raise self._broken(f"yielded a Checkpoint from partitions() {fault}")
-            return evolve(
-                found, position=own_json(found.position), settled=own_order(found.settled)
-            )
+            # Not a copy of the position: reads may add to it until it is stored.
+            return evolve(found, settled=own_order(found.settled))
         if not isinstance(found, Partition):
             kind = type(found).__name__
             reason = f"yielded {kind} from partitions(); it must be a Partition or a Checkpoint"

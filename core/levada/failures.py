@@ -20,6 +20,9 @@ class Failures:
     reasons: dict[str, str] = field(factory=dict, init=False)
     """Partitions whose last read failed, and why."""
 
+    is_discovery_over: bool = field(default=False, init=False)
+    """Whether discovery has failed: a read that does too is not waited for any longer."""
+
     _crashes: dict[str, PluginError] = field(factory=dict, init=False)
     _again: list[Partition] = field(factory=list, init=False)
     _in_a_row: int = field(default=0, init=False)
@@ -72,4 +75,5 @@ class Failures:
 
     def is_everywhere(self) -> bool:
         """Whether so much failed in a row that it is not about the partitions."""
-        return self._in_a_row >= CHANCES * self._concurrency
+        most = 1 if self.is_discovery_over else CHANCES * self._concurrency
+        return self._in_a_row >= most

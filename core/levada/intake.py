@@ -196,6 +196,10 @@ class Intake:
         reads = Reads(group, self._settings.concurrency, self._cancelled)
         try:
             checkpoint = await self._read_all(reads)
+        except Failure:  # of discovery: what it has shown is read all the same
+            self.failures.is_discovery_over = True
+            await reads.finish()
+            raise
         finally:
             reads.close()
         if checkpoint is not None:

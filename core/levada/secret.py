@@ -209,6 +209,9 @@ def _forms(value: str) -> Iterator[str]:
     for each in (*quoted, "".join(f"%{byte:02X}" for byte in raw), whole):
         yield from (each, _HEX.sub(lambda match: match[0].lower(), each))
     if len(raw) >= FINDABLE:  # less would be found in anything
+        yield from (value.lower(), value.upper())  # a name of a host, say, has no case
+        for hexadecimal in (raw.hex(), raw.hex().upper()):
+            yield "".join(rf"\x{hexadecimal[at : at + 2]}" for at in range(0, len(hexadecimal), 2))
         for each in (raw.hex(), raw.hex(":"), raw.hex(" "), raw.hex("-")):
             yield from (each, each.upper())
         yield from _in_base64(raw)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from levada import Checkpoint, Fatal, Gone, Partition, Rejected, SourceContext
+from levada import Checkpoint, Fatal, Gone, Partition, Rejected, Retry, SourceContext
 from levada.page import decode_items, parse_time
 from levada_kapso.capabilities import Capabilities
 from levada_kapso.client import KapsoClient
@@ -23,6 +23,9 @@ from levada_kapso.executions import (
 )
 from levada_kapso.look import Entry, Look
 from levada_kapso.rows import ExecutionRow, Page, WorkflowRow
+
+CHANCES: Final = 3
+"""After so many lists that are broken it is not the lists."""
 
 REMEMBERED: Final = timedelta(hours=1)
 """What started so long before the newest execution is forgotten when it is over; unless `lookback`
@@ -64,11 +67,16 @@ class Discovery:
 
     _over: dict[str, bool] = field(init=False)
     _began: datetime | None = field(init=False, default=None)
+    _entries: dict[str, Entry] = field(init=False)
+    _newest: datetime | None = field(init=False)
+    _failures: list[Retry] = field(init=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.tracked = self.ctx.open_partitions
         over: dict[str, bool] = self.position.get("over", {})
         self._over = {key: over.get(key, False) for key in self.scope.executions}
+        self._entries = dict(self.position.get("workflows", {}))
+        self._newest = self._newest_before
 
     async def partitions(self) -> AsyncIterator[Partition | Checkpoint]:
         """Yield what may have something new, then the checkpoint."""
@@ -77,22 +85,38 @@ class Discovery:
                 yield each
             return
         project, workflows = await self._survey()
-        entries: dict[str, Entry] = dict(self.position.get("workflows", {}))
         left = self._open_by_workflow()
-        newest = self._newest_before
-        for workflow in workflows:
-            key = str(workflow.id)
-            look = Look(self, workflow, entries.get(key), left.pop(key, {}))
-            async for partition in look.partitions():
-                yield partition
-            entries[key] = look.entry
-            newest = latest(newest, look.newest)
+        async for partition in self._looked_at(workflows, left):
+            yield partition
         for several in left.values():  # of workflows that are not there, or not wanted, any more
             for partition in several.values():
                 yield unconfirmed(partition, self.looked_at)
         for key in self.ctx.hints - self.tracked.keys():
             yield self.executions.bare(key)
-        yield self._checkpoint(project, entries, newest)
+        if self._failures:
+            raise self._failures[0]
+        yield self._checkpoint(project)
+
+    async def _looked_at(
+        self, workflows: Iterable[WorkflowRow], left: dict[str, dict[str, Partition]]
+    ) -> AsyncIterator[Partition]:
+        """Look at each workflow, taking those of its executions that may go on out of *left*.
+
+        One whose list is broken must not hide the others.
+        """
+        for workflow in workflows:
+            key = str(workflow.id)
+            look = Look(self, workflow, self._entries.get(key), left.pop(key, {}))
+            try:
+                async for partition in look.partitions():
+                    yield partition
+            except Retry as failure:
+                self._failures.append(failure)
+                if failure.everywhere or len(self._failures) == CHANCES:
+                    raise
+            else:
+                self._entries[key] = look.entry
+                self._newest = latest(self._newest, look.newest)
 
     @property
     def began(self) -> datetime:
@@ -178,15 +202,14 @@ class Discovery:
     def _settled(self, newest: datetime | None) -> datetime | None:
         return newest - max(REMEMBERED, 2 * self.scope.lookback) if newest else None
 
-    def _checkpoint(
-        self, project: str | None, entries: dict[str, Entry], newest: datetime | None
-    ) -> Checkpoint:
+    def _checkpoint(self, project: str | None) -> Checkpoint:
+        newest = self._newest
         position = {
             "at": self.began.isoformat(),
             "newest": newest.isoformat() if newest else None,
             "project": project,
             "missing": self.capabilities.missing,  # reads may add to it until it is stored
-            "workflows": entries,
+            "workflows": self._entries,
         }
         return Checkpoint(position, settled=self._settled(newest))
 

@@ -646,6 +646,56 @@ async def test_a_discovery_that_fails_leaves_the_checkpoint_where_it_was(start: 
     assert source.asked == [None, 1, 1]
 
 
+@pytest.mark.parametrize("failure", [Retry("503 at the list"), Fatal("400 at the list")])
+async def test_what_a_discovery_that_fails_has_shown_is_read_all_the_same(
+    start: Start, journal: Journal, failure: Exception
+) -> None:
+    runs = {f"run-{number}": events(1, 3, f"run-{number}") for number in range(30)}
+    source = ScriptedSource(runs=runs, found=[[*map(Partition, runs), failure]])
+    intake = await start(source)
+
+    with pytest.raises(SourceError, match="at the list"):
+        await intake.run()
+
+    assert kept(journal) == {key: ids(1, 3) for key in runs}
+
+
+async def test_once_discovery_has_failed_a_read_that_fails_too_ends_the_pass(start: Start) -> None:
+    runs = {f"run-{number}": events(1, 3, f"run-{number}") for number in range(30)}
+    failures: dict[str, list[Exception]] = {key: [Retry("503 at the events")] * 3 for key in runs}
+    source = ScriptedSource(
+        runs=runs, failures=failures, found=[[*map(Partition, runs), Retry("503 at the list")]]
+    )
+    intake = await start(source)
+
+    with pytest.raises(SourceError, match="503 at the"):
+        await intake.run()
+
+    assert len(source.positions) < len(runs)
+
+
+async def test_what_reads_add_to_a_checkpoint_before_it_is_stored_is_part_of_it(
+    start: Start,
+) -> None:
+    over: dict[str, Json] = {}
+
+    class Noting(ScriptedSource):
+        async def read(
+            self, partition: Partition, position: Json, ctx: SourceContext
+        ) -> AsyncIterator[Batch]:
+            async for batch in super().read(partition, position, ctx):
+                yield batch
+            over[partition.key] = True
+
+    source = Noting(runs={"a": events(1, 3, "a")}, found=[[Partition("a"), Checkpoint(over)]])
+    intake = await start(source)
+    await intake.run()
+
+    await intake.run()
+
+    assert source.asked == [None, {"a": True}]
+
+
 async def test_a_source_knows_what_it_has_read(start: Start) -> None:
     asked: list[object] = []
 

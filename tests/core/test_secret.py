@@ -233,7 +233,7 @@ def test_scrubbing_replaces_the_longest_first() -> None:
     assert scrub("abcdef abc ab", secrets) == "[redacted] [redacted] ab"
 
 
-ODD = 'cnry/1+2"3\\4=5 é'
+ODD = 'cnry/1+2"3\\4=5 É'
 
 
 @pytest.mark.parametrize(
@@ -257,6 +257,10 @@ ODD = 'cnry/1+2"3\\4=5 é'
         lambda value: "".join(f"&#{ord(char)};" for char in value),
         lambda value: "".join(f"&#x{ord(char):x};" for char in value),
         lambda value: "".join(f"&#x{ord(char):X};" for char in value),
+        lambda value: "".join(f"\\x{byte:02x}" for byte in value.encode()),
+        lambda value: "".join(f"\\x{byte:02X}" for byte in value.encode()),
+        str.lower,
+        str.upper,
         lambda value: value.encode().hex(),
         lambda value: value.encode().hex(":"),
         lambda value: value.encode().hex(" ").upper(),
@@ -285,6 +289,10 @@ ODD = 'cnry/1+2"3\\4=5 é'
         "every character in HTML",
         "every character in HTML, hexadecimal",
         "every character in HTML, upper-case",
+        "every byte escaped",
+        "every byte escaped, upper-case",
+        "lower-case",
+        "upper-case",
         "hexadecimal",
         "hexadecimal with colons",
         "hexadecimal with spaces",

@@ -26,7 +26,7 @@ ALTER TABLE dead DROP COLUMN kind;
 ALTER TABLE seen DROP COLUMN seq;
 DROP INDEX partition_closed;
 DROP INDEX partition_settled;
-DROP INDEX dead_bare;
+DROP INDEX dead_seq;
 DROP TABLE diagnostic;
 ALTER TABLE sink DROP COLUMN due;
 ALTER TABLE sink DROP COLUMN moves;

@@ -114,7 +114,9 @@ def retry_command(
     done = _change(setup, choice, retry) if len(found) > items + gone.total() else 0
     say(f"{count(done, 'dead letter')} will be delivered by: levada run {file}")
     if items:
-        say(f"{count(items, 'other')} came from a source and is no event: it stays, or drop it")
+        what = "is no event: it stays, or drop it"
+        several = "are no events: they stay, or drop them"
+        say(f"{count(items, 'other')} came from a source and {what if items == 1 else several}")
     for name, number in gone.items():
         say(
             f"{count(number, 'other')} of sink '{name}', not in {file} any more: put it back, or drop them"

@@ -22,8 +22,12 @@ from levada.journal.trouble import told
 
 _RECORD = (
     "CAST(coalesce(nullif(raw, x''),"
-    " (SELECT held.raw FROM event AS held WHERE held.seq = dead.seq), x'') AS BLOB)"
+    " (SELECT held.raw FROM event AS held WHERE held.seq = dead.seq),"
+    " (SELECT other.raw FROM dead AS other WHERE other.seq = dead.seq AND other.raw <> x''), x'')"
+    " AS BLOB)"
 )
+"""Of a dead letter: its own, that of its event, or that of another letter of that event."""
+
 _COLUMNS = (
     "id, sink, connector, account, partition, event, seq,"
     f" length({_RECORD}), reason, attempts, time"
@@ -185,17 +189,25 @@ def bury_item(
 def taken_over(connection: sqlite3.Connection, first: int, last: int) -> Iterator[None]:
     """Have letters keep the records of their events, *last* included, whose rows are deleted inside.
 
-    In this order, because then they get the place that becomes free.
+    One letter of each event does, for all of them. In this order, because then it gets the place
+    that becomes free.
     """
     rows = connection.execute(
-        f"SELECT id, {_RECORD}, {LETTER_LENGTH} FROM dead"
-        " WHERE length(raw) = 0 AND seq BETWEEN ? AND ?",
+        f"SELECT min(id), {_RECORD} FROM dead WHERE seq BETWEEN ? AND ? GROUP BY seq",
         (first, last),
     ).fetchall()
     yield
-    for letter, record, length in rows:
-        connection.execute("UPDATE dead SET raw = ? WHERE id = ?", (record, letter))
-        grow(connection, room_of(length + len(record)) - room_of(length), "dead")
+    for letter, record in rows:
+        _give(connection, letter, record)
+
+
+def _give(connection: sqlite3.Connection, letter: int, record: bytes) -> None:
+    """Have a letter keep the record of its event."""
+    ((before,),) = connection.execute(f"SELECT {LETTER_LENGTH} FROM dead WHERE id = ?", (letter,))
+    ((after,),) = connection.execute(
+        f"UPDATE dead SET raw = ? WHERE id = ? RETURNING {LETTER_LENGTH}", (record, letter)
+    ).fetchall()
+    grow(connection, room_of(after) - room_of(before), "dead")
 
 
 def _lay_down(connection: sqlite3.Connection, insert: str, values: tuple[object, ...]) -> bool:
@@ -207,12 +219,15 @@ def _lay_down(connection: sqlite3.Connection, insert: str, values: tuple[object,
 
 
 def _let_go(connection: sqlite3.Connection, where: str, *values: object) -> None:
-    """Delete letters and count the room that they give back."""
+    """Delete letters and count the room that they give back; others may need their records."""
     deleted = connection.execute(
-        f"DELETE FROM dead WHERE {where} RETURNING {LETTER_LENGTH}", values
+        f"DELETE FROM dead WHERE {where} RETURNING {LETTER_LENGTH}, seq, raw", values
     ).fetchall()
-    for (length,) in deleted:
+    for length, seq, record in deleted:
         grow(connection, -room_of(length), "dead")
+        heirs = connection.execute("SELECT min(id) FROM dead WHERE seq = ?", (seq,)).fetchall()
+        if record and heirs != [(None,)]:
+            _give(connection, heirs[0][0], record)
 
 
 def retry(connection: sqlite3.Connection, dead: Iterable[DeadLetter]) -> int:
@@ -252,7 +267,7 @@ def _restore(connection: sqlite3.Connection, letter: DeadLetter) -> None:
     if connection.execute("SELECT 1 FROM event WHERE seq = ?", (letter.seq,)).fetchone():
         return
     raw, uri, kind_of, moment, subject, kind = connection.execute(
-        "SELECT raw, uri, event_type, event_time, subject, kind FROM dead WHERE id = ?",
+        f"SELECT {_RECORD}, uri, event_type, event_time, subject, kind FROM dead WHERE id = ?",
         (letter.number,),
     ).fetchone()
     if kind_of is None or not raw:  # of an older Levada, or of a row that was damaged on the disk

@@ -41,18 +41,23 @@ class Cursor:
     async def register(self, *, accept_identity_change: bool = False) -> None:
         """Enter the sink into the journal, a new one before the oldest event that is still there.
 
+        One that never wrote anything may go elsewhere: its destination was a slip of the pen.
+
         Raises:
             StateError: a sink of this name wrote to another destination.
         """
         name, connector = self._setup.name, self._setup.sink.name
         identity = identity_of(self._setup.sink)
-        rows = self._journal.read("SELECT connector, identity FROM sink WHERE name = ?", name)
+        rows = self._journal.read(
+            "SELECT connector, identity, delivered > 0 OR receipt IS NOT NULL FROM sink WHERE name = ?",
+            name,
+        )
         if not rows:
             await self._journal.write(
                 lambda connection: _enter(connection, name, connector, identity)
             )
-        elif rows[0] != (connector, identity):
-            if not accept_identity_change:
+        elif rows[0][:2] != (connector, identity):
+            if rows[0][2] and not accept_identity_change:
                 raise StateError(
                     f"sink '{name}' wrote to {rows[0][0]} {rows[0][1]} and is now {connector}"
                     f" {identity}; give it another name, or run once with --accept-identity-change"

@@ -111,7 +111,7 @@ CREATE TABLE delivery (
 CREATE INDEX delivery_sink ON delivery (sink, first);
 
 -- `sink` is '' for what a source could not make an event of; `event` is then a hash of `raw`.
--- `raw` is empty while the row of the event is there, which has it.
+-- `raw` is empty where the row of the event is still there, or another letter has it.
 -- The last five are what an event has besides, so that it can be delivered when its row has gone.
 CREATE TABLE dead (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -132,7 +132,7 @@ CREATE TABLE dead (
     kind TEXT,
     UNIQUE (sink, connector, account, partition, event)
 );
-CREATE INDEX dead_bare ON dead (seq) WHERE length(raw) = 0;
+CREATE INDEX dead_seq ON dead (seq);
 
 -- What connectors reported besides events; `connector` is its name in the pipeline.
 CREATE TABLE diagnostic (

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -315,6 +316,10 @@ async def refused(cursor: Cursor, count: int) -> None:
         await cursor.done(delivery, None, {(each.partition, each.id): "422" for each in found})
 
 
+def dropped(choice: Choice, connection: sqlite3.Connection) -> int:
+    return dead_letters.drop(connection, dead_letters.chosen(connection, choice))
+
+
 def sizes(journal: Journal) -> tuple[int, int]:
     found = status(journal.settings.state, max_bytes=MIB)
     assert found is not None
@@ -334,6 +339,27 @@ async def test_dead_letters_take_room_until_they_are_dropped(tmp_path: Path) -> 
         assert 200_000 < letters == size < 220_000
         await journal.write(lambda it: dead_letters.drop(it, dead_letters.chosen(it, Choice())))
         assert sizes(journal) == (0, 0)
+
+
+async def test_letters_of_one_event_share_its_record(tmp_path: Path) -> None:
+    async with Journal(settings(tmp_path)) as journal:
+        state, sinks = await opened(journal, "a", "b", "c")
+        await state.keep(RUN, Batch([event(each, size=50_000) for each in range(3)]))
+        for cursor in sinks:
+            await refused(cursor, 3)
+        await journal.prune_early()
+
+        assert 150_000 < sizes(journal)[0] < 170_000
+        for name in ("a", "c"):
+            drop = partial(dropped, Choice(sink=name))
+            await journal.write(drop)
+            left = dead_letters.letters(journal.settings.state, Choice(), with_raw=True)
+            assert [len(each.raw or b"") > 49_000 for each in left] == [True] * len(left)
+            assert 150_000 < sizes(journal)[0] < 170_000
+        await journal.write(lambda it: dead_letters.retry(it, dead_letters.chosen(it, Choice())))
+        assert len(sinks[1].outstanding()) == 3
+        assert all(each.events[0].raw for each in sinks[1].outstanding())
+        assert sizes(journal)[1] == 0
 
 
 async def test_a_retried_letter_gives_its_room_to_its_event(tmp_path: Path) -> None:
@@ -433,7 +459,7 @@ async def test_a_reason_without_end_is_cut(tmp_path: Path) -> None:
         await archive.done(delivery, None, {("run-1", "evt-1"): "no " * 1_000_000})
 
         ((length,),) = journal.read("SELECT length(reason) FROM dead")
-        assert length < 3_000
+        assert length < 10_000
 
 
 async def test_long_names_take_room_too(tmp_path: Path) -> None:

@@ -232,6 +232,9 @@ async def test_a_disabled_sink_stays_so_over_restarts(tmp_path: Path) -> None:
 async def test_a_sink_that_writes_elsewhere_under_its_old_name_is_refused(
     journal: Journal, cursor: Cursor
 ) -> None:
+    first, _ = await planned(cursor, 3, 3)
+    await cursor.done(first, None, {})
+
     with pytest.raises(StateError) as caught:
         await entered(journal, place="there")
 
@@ -239,6 +242,17 @@ async def test_a_sink_that_writes_elsewhere_under_its_old_name_is_refused(
         "sink 'archive' wrote to collecting here and is now collecting there;"
         " give it another name, or run once with --accept-identity-change"
     )
+
+
+async def test_a_sink_that_never_wrote_anything_may_go_elsewhere(
+    journal: Journal, cursor: Cursor
+) -> None:
+    await planned(cursor, 3, 3)
+
+    moved = await entered(journal, place="there")
+
+    assert (moved.seq, len(moved.outstanding())) == (6, 2)
+    assert (await entered(journal, place="there")).seq == 6
 
 
 async def test_a_sink_told_to_write_elsewhere_keeps_its_place_but_not_its_receipt(

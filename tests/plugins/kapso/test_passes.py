@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from attrs import define
 
-from levada import Secret
-from levada.sandbox import KapsoQuirks, KapsoServer, KapsoWorld, VirtualClock
+from levada import Secret, SourceError
+from levada.sandbox import Fault, KapsoQuirks, KapsoServer, KapsoWorld, VirtualClock
 from levada_kapso.source import KapsoSource
 from plugins.desk import not_found
 from plugins.follower import Follower, following
@@ -118,6 +118,24 @@ async def test_an_execution_that_ended_is_read_twice_however_often_its_list_show
     made = [each for _ in range(30) for each in await stage.after(timedelta(seconds=10))]
 
     assert len([each for each in made if key in each]) == 2
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_a_workflow_whose_list_is_broken_hides_no_other(stage: Stage, place: int) -> None:
+    broken = list(stage.world.workflows)[place]
+    fault = Fault.body(b"<html>")
+    stage.kapso.faults = lambda request: fault if f"/{broken}/exec" in request.path else None
+
+    with pytest.raises(SourceError, match="is not the JSON that was expected"):
+        await stage.after(MINUTE)
+
+    others = [each for each in stage.world.executions.values() if each.workflow.id != broken]
+    assert sorted(stage.follower.ids()) == sorted(
+        event.id for execution in others for event in execution.events
+    )
+    stage.kapso.faults = []
+    await stage.after(MINUTE)
+    assert stage.complete()
 
 
 async def test_a_new_execution_is_found_in_its_workflow_alone(stage: Stage) -> None:
