@@ -80,10 +80,16 @@ class Contract:
         position = self._position(batch.position)
         return Batch(events, position=position, rejected=rejected, partition=learnt)
 
-    def _learnt(self, partition: Partition, learnt: Partition | None) -> Partition | None:
+    def _learnt(self, partition: Partition, learnt: object) -> Partition | None:
         """Return what a read learnt of its *partition*."""
         if learnt is None:
             return None
+        if not isinstance(learnt, Partition):
+            kind = type(learnt).__name__
+            reason = (
+                f"yielded a Batch from read() whose partition is {kind}; it must be a Partition"
+            )
+            raise self._broken(reason, kind=Crashed)
         if learnt.key != partition.key:
             reason = f"yielded a batch about another partition than {partition.key!r}"
             raise self._broken(reason)

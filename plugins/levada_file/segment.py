@@ -1,6 +1,7 @@
 """One open file, written at a known offset."""
 
 import errno
+import fcntl
 import os
 import time
 import zlib
@@ -14,6 +15,7 @@ from levada import Fatal, Json
 TAIL_BYTES = 4096
 
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+_STREAMS = (0, 1, 2)
 _NO_FILE = {errno.ELOOP, errno.EISDIR, errno.ENXIO}  # it is a link, a folder, a socket
 _sync = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
 
@@ -74,7 +76,7 @@ class Segment:
     @classmethod
     def create(cls, path: Path, *, mode: int) -> Self:
         """Create *path*, which must not exist; its name is not durable yet."""
-        segment = cls(path, os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, mode), time.time())
+        segment = cls(path, _opened(path, os.O_CREAT | os.O_EXCL, mode), time.time())
         os.fchmod(segment.handle, mode)
         return segment
 
@@ -88,7 +90,7 @@ class Segment:
             Fatal: it is missing, shorter, or not what we wrote. Nothing was changed.
         """
         try:
-            handle = os.open(path, _FLAGS)
+            handle = _opened(path)
         except FileNotFoundError:
             raise Fatal(f"{path} is missing, but {_committed(mark)}; {_REMEDY}") from None
         except OSError as error:
@@ -168,3 +170,17 @@ def _another(path: Path) -> Fatal:
 
 def _committed(mark: Mark | None) -> str:
     return f"{mark.offset if mark else 0} bytes of it are committed"
+
+
+def _opened(path: Path, how: int = 0, mode: int = 0o600) -> int:
+    """Open *path*; never as the descriptor of a standard stream that somebody has closed.
+
+    What is said on that stream would go into the file.
+    """
+    handle = os.open(path, _FLAGS | how, mode)
+    if handle > _STREAMS[-1]:
+        return handle
+    try:
+        return fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, _STREAMS[-1] + 1)
+    finally:
+        os.close(handle)

@@ -84,6 +84,8 @@ class Discovery:
             self._survey.lists[name] = listing.known
             if listing.is_disordered:
                 self._ctx.report("list.unordered", definition=name or None)
+            if listing.lacks:
+                self._ctx.report("list.incomplete", lacks=listing.lacks, total=listing.total)
 
     # ── the runs that were given by id ──────────────────────────────────────────────────────────
 

@@ -90,7 +90,7 @@ class Listing:
         self._seen = set[str]()
         self._unreadable = self._fresh = 0
         self._missing: Rows | None = None  # a page that shows nothing, though the total counts it
-        self._has_shrunk = self._is_short_cut = self._is_doubtful = False
+        self._has_shrunk = self._is_short_cut = self._is_doubtful = self._repeats = False
 
     async def news(self, page_size: int) -> AsyncIterator[Sequence[RunRow]]:
         """Yield the runs on as many pages as it takes; *page_size* is what to expect of one."""
@@ -132,6 +132,20 @@ class Listing:
         """Whether it was found out just now that more pages than one are in no order."""
         has_pages = (self._total or 0) > self._size
         return has_pages and self._sorting.order == "none" and self._before.order != "none"
+
+    @property
+    def total(self) -> int | None:
+        """What it says last how many runs there are."""
+        return self._total
+
+    @property
+    def lacks(self) -> int:
+        """How many runs more than before it counts and does not show, now that all was read.
+
+        0: less than a page, which may be of another moment, and its pages did not repeat.
+        """
+        lacks = self.known.missing - self._before.missing
+        return lacks if lacks >= self._size or self._repeats else 0
 
     # ── ways through the list ───────────────────────────────────────────────────────────────────
 
@@ -184,6 +198,7 @@ class Listing:
             yield sheet
             stale = 0 if sheet.unseen else stale + 1
             if sheet.page.is_last or stale == STALE:
+                self._repeats = not sheet.page.is_last
                 return
             if self._has_shrunk and number > 1:  # rows have moved to the page before
                 yield await self._sheet(number - 1)

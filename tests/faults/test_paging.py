@@ -146,6 +146,15 @@ def test_pages_that_repeat_are_asked_for_a_few_times(
     assert stevora.delivered == stevora.expected
 
 
+def test_a_list_whose_pages_repeat_is_said_to_be_incomplete(stevora: Upstream) -> None:
+    stevora.server.faults = Endless("lists", counted(20))
+
+    first = stevora.run()
+
+    assert "list.incomplete lacks=" in first.err
+    assert "total=20" in first.err
+
+
 def _each(up: Upstream) -> list[str]:
     runs = up.server.world.runs  # type: ignore[union-attr]  # it is Stevora's
     return [word for key in runs for word in ("--execution", f"stevora={key}")]

@@ -231,7 +231,7 @@ def test_dead_letters_stop_the_source_when_the_journal_is_full(site: Site) -> No
 
     assert code == 75, err
     assert (
-        "the journal is full; most of it is dead letters: see `levada dead list`, `retry` and `drop`"
+        " % full, too full for what comes next; most of it is dead letters: see `levada dead list`, `retry` and `drop`"
         in err
     )
     assert peak.memory < PROMISED + 16 * 20_000

@@ -37,6 +37,10 @@ QUICK = {
 }
 
 WRONG = {
+    "read learns text": (
+        "async def read(self, partition, position, ctx): yield Batch([], partition='q')",
+        "yielded a Batch from read() whose partition is str; it must be a Partition",
+    ),
     "read cannot say why": (
         (
             "class Odd(Retry):\n    def __str__(self): raise ValueError\n"
@@ -592,4 +596,27 @@ async def read(self, partition, position, ctx):
     assert done.returncode == 3
     assert f"raised {what.partition('(')[0]} from read()" in done.stderr
     assert "Traceback" not in done.stderr
+    assert sorted(site.desk.ids("out.jsonl")) == sorted(ALL)
+
+
+def test_one_that_closes_a_standard_stream_spoils_no_file(site: Site) -> None:
+    site.source(
+        "bad",
+        """
+        async def open(self, ctx):
+            os.close(2)
+
+        async def read(self, partition, position, ctx):
+            yield Batch([event(n, partition.key) for n in range(10)], position=1)
+            await asyncio.sleep(60)
+        """,
+    )
+    site.pipeline("[sources.bad]\n[sinks.file]\npath = 'out.jsonl'\n")
+    process = site.desk.start("run", "p.toml", "--follow")
+    out = site.desk.folder / "out.jsonl"
+    until(lambda: out.exists() and out.read_bytes().count(b"\n") == 20)
+
+    process.terminate()
+    process.communicate()
+
     assert sorted(site.desk.ids("out.jsonl")) == sorted(ALL)

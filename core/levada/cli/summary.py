@@ -28,10 +28,13 @@ def lines(report: Report) -> Sequence[str]:
 
 def troubles(report: Report, *, file: str) -> Sequence[str]:
     """Return what stands in the way of the rest, and what to do about it."""
-    return [
+    found = [
         *(line for source in report.sources for line in _source_troubles(source)),
         *(line for sink in report.sinks for line in _sink_troubles(sink, file=file)),
     ]
+    if report.ending == "gave up" and not any(sink.pending for sink in report.sinks):
+        found.append(f"the journal is too full for what comes next; levada status {file}")
+    return found
 
 
 def as_json(report: Report, *, strict: bool) -> dict[str, Any]:

@@ -157,12 +157,13 @@ def _check_put_in(connection: sqlite3.Connection, path: Path, change: checksums.
 
 
 def check_is_file(path: Path) -> None:
-    """Refuse what is no file, the journal or what SQLite keeps beside it: to read it might take for ever.
+    """Refuse what is no file, the journal or what is kept beside it: to read it might take for ever.
 
     Raises:
         StateError: it is a folder, a pipe or a device, or the journal is not there.
     """
-    for each in (path, *besides(path)):
+    rollback = path.with_name(f"{path.name}-journal")  # SQLite looks for one
+    for each in (path, *besides(path), rollback, checksums.path_of(path)):
         if each.exists() and not each.is_file():
             raise StateError(f"{each} is not a file; move it away, or restore a copy")
     if not path.exists():
@@ -250,7 +251,10 @@ def _open(path: Path, how: str = "mode=rw") -> sqlite3.Connection:
 def _check(connection: sqlite3.Connection, path: Path) -> int:
     """Return the version of a journal that we can read."""
     if path.stat().st_size == 0:
-        raise StateError(f"{path} is empty; remove it to start afresh, or restore a copy")
+        raise StateError(
+            f"{path} is empty; restore a copy, or remove it and all that is beside it,"
+            f" {path.name}-wal and so on, to start afresh"
+        )
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if application != header.APPLICATION_ID:
         raise StateError(f"{path} is not a journal of Levada; point `state` at another folder")

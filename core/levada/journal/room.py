@@ -120,8 +120,9 @@ class Room:
         level = next((level for level in WARNINGS if fill >= level), 0.0)
         now_so = (level, bool(level) and now.is_mostly_letters)
         if now_so > self._warned:
-            share = "" if level == FULL else f"{100 * fill:.0f} % "
-            log.warning("the journal is %sfull; %s", share, self._why(now))
+            share = 100 * (now.total + self._coming) / self._usable
+            more = ", too full for what comes next" if level == FULL else ""
+            log.warning("the journal is %.0f %% full%s; %s", share, more, self._why(now))
         if now_so > self._warned or fill < self._warned[0] - CALMER:
             self._warned = now_so
 

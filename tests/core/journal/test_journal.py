@@ -85,6 +85,20 @@ async def test_a_folder_that_cannot_be_made_is_an_error_of_the_state(tmp_path: P
         Journal(settings(tmp_path))
 
 
+@pytest.mark.parametrize("suffix", ["-wal", "-journal", ".sums"])
+async def test_a_folder_in_the_place_of_what_is_kept_beside_it_is_refused(
+    tmp_path: Path, suffix: str
+) -> None:
+    async with Journal(settings(tmp_path)):
+        pass
+    beside = tmp_path / "state" / f"state.db{suffix}"
+    beside.unlink(missing_ok=True)
+    beside.mkdir()
+
+    with pytest.raises(StateError, match=f"state.db{suffix} is not a file; move it away"):
+        Journal(settings(tmp_path))
+
+
 async def test_a_refused_journal_is_let_go_of(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "state.db").write_bytes(b"garbage" * 1000)
@@ -406,7 +420,10 @@ async def test_sources_wait_where_dead_letters_fill_the_journal(
         await journal.write(lambda it: dead_letters.drop(it, dead_letters.chosen(it, Choice())))
 
         await asyncio.wait_for(waiting, 2)
-    assert "the journal is full; most of it is dead letters: see `levada dead list`" in caplog.text
+    assert (
+        "too full for what comes next; most of it is dead letters: see `levada dead list`"
+        in caplog.text
+    )
 
 
 async def test_a_few_dead_letters_are_no_reason_for_a_warning(
