@@ -23,15 +23,19 @@ from levada.journal.trouble import told
 _RECORD = (
     "CAST(coalesce(nullif(raw, x''),"
     " (SELECT held.raw FROM event AS held WHERE held.seq = dead.seq),"
-    " (SELECT other.raw FROM dead AS other WHERE other.seq = dead.seq AND other.raw <> x''), x'')"
+    " (SELECT other.raw FROM dead AS other WHERE other.seq = dead.seq AND length(other.raw)), x'')"
     " AS BLOB)"
 )
 """Of a dead letter: its own, that of its event, or that of another letter of that event."""
 
-_COLUMNS = (
-    "id, sink, connector, account, partition, event, seq,"
-    f" length({_RECORD}), reason, attempts, time"
+_SIZE = (
+    "coalesce(nullif(length(raw), 0),"
+    " (SELECT length(held.raw) FROM event AS held WHERE held.seq = dead.seq),"
+    " (SELECT max(length(other.raw)) FROM dead AS other WHERE other.seq = dead.seq), 0)"
 )
+"""How many bytes that has; SQLite need not read it."""
+
+_COLUMNS = f"id, sink, connector, account, partition, event, seq, {_SIZE}, reason, attempts, time"
 
 
 @frozen

@@ -21,7 +21,8 @@ SEEN_BYTES = 150
 
 
 def _length(*names: str) -> str:
-    return " + ".join(f"coalesce(length(CAST({name} AS BLOB)), 0)" for name in ("raw", *names))
+    sizes = (f"coalesce(length(CAST({name} AS BLOB)), 0)" for name in names)
+    return " + ".join(["length(raw)", *sizes])  # not cast: SQLite need not read it then
 
 
 LENGTH = _length("id", "type", "subject", "kind")
@@ -29,6 +30,7 @@ LENGTH = _length("id", "type", "subject", "kind")
 
 LETTER_LENGTH = _length("partition", "event", "reason", "uri", "event_type", "subject", "kind")
 """The same of the row of a dead letter."""
+
 _DAMAGED = (
     "what the journal remembers is damaged; restore a copy of the state folder,"
     " or see what `levada repair` can do"
