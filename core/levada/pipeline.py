@@ -32,8 +32,7 @@ class Pipeline:
         self.setup = setup
         self.intakes: list[Intake] = []
         self.drains: list[Drain] = []
-        self.host: Host = Host(setup.settings)
-        """What its connectors share."""
+        self.host: Host = Host(setup.settings)  # what its connectors share
         self._ending: Ending = "done"
         self._final: Report | None = None
         self._started = time.monotonic()

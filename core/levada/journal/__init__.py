@@ -48,7 +48,7 @@ class Journal:
         self.settings = settings
         self._origins: dict[int, tuple[str, Origin]] = {}
         self._sinks: list[str] = []
-        self.room = Room(self, settings.max_journal_bytes)
+        self.room: Room = Room(self, settings.max_journal_bytes)
         self._tail = Tail()
         self.uuid: str
         """Unlike that of any other journal."""
