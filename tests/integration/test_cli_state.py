@@ -183,6 +183,10 @@ def test_enable_waits_for_no_run(desk: Desk, sandbox: Sandbox) -> None:
         "UPDATE partition SET memo = '{', state = 'open'",
         "UPDATE partition SET changed = '2026-99', state = 'open'",
         "UPDATE sink SET receipt = '[1'",
+        "UPDATE meta SET value = 'many' WHERE name = 'bytes'",
+        "DELETE FROM meta WHERE name = 'bytes'",
+        "INSERT INTO meta VALUES ('dead', 'many')",
+        "DELETE FROM meta WHERE name = 'journal'",
     ],
 )
 def test_a_value_that_was_damaged_is_said_to_be(desk: Desk, sandbox: Sandbox, damage: str) -> None:

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
+from levada.errors import StateError
 from levada.event import Event, Origin
 from levada.host import Finding
 from levada.journal import checksums, diagnostics, making, opening, seen, upkeep
@@ -26,11 +27,11 @@ from levada.journal.folder import prepare
 from levada.journal.lock import locked
 from levada.journal.pruning import pruned, shrunk
 from levada.journal.room import Room, bound_log, taken
-from levada.journal.rows import COLUMNS, damaged_event, event_of
+from levada.journal.rows import COLUMNS, DAMAGED, damaged_event, event_of
 from levada.journal.sinks import Cursor
 from levada.journal.sources import SourceState
 from levada.journal.tail import Tail
-from levada.journal.trouble import DamagedError, told
+from levada.journal.trouble import told
 from levada.journal.writer import Write, Writer
 from levada.setup import Settings, SinkSetup, SourceSetup
 
@@ -78,19 +79,17 @@ class Journal:
         self._writing = opening.connect(path)
         stack.callback(self._writing.close)
         pages = bound_log(self._writing, self.settings.max_journal_bytes)
-        self.uuid = self._name(path)
+        self.uuid = self._name()
+        taken(self.read)  # what is damaged is refused now, not in the middle of a run
         self._upkeep = upkeep.Upkeep(self._writing, path, log_pages=pages, found=found)
         keep_waits(self._writing)
         self._writer = Writer(self._writing, path, self._upkeep)
 
-    def _name(self, path: Path) -> str:
-        """Return the journal's UUID."""
-        try:
-            taken(self.read)
-            ((name,),) = self.read("SELECT value FROM meta WHERE name = 'journal'")
-        except (KeyError, ValueError) as error:
-            raise DamagedError(path, "it does not say how large it is") from error
-        return str(name)
+    def _name(self) -> str:
+        rows = self.read("SELECT value FROM meta WHERE name = 'journal'")
+        if not rows:
+            raise StateError(DAMAGED)
+        return str(rows[0][0])
 
     async def __aenter__(self) -> Self:
         return self

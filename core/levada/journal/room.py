@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 from attrs import frozen
 
+from levada.errors import StateError
 from levada.journal.files import PAGE_BYTES
+from levada.journal.rows import DAMAGED
 
 if TYPE_CHECKING:
     from levada.journal import Journal
@@ -63,10 +65,13 @@ def taken(read: Callable[..., list[tuple[str, str]]]) -> Taken:
     """Return what is taken, by a function that runs a query.
 
     Raises:
-        ValueError: that was damaged on the disk.
+        StateError: that was damaged on the disk.
     """
     sizes = dict(read("SELECT name, value FROM meta WHERE name IN ('bytes', 'dead')"))
-    return Taken(int(sizes["bytes"]), int(sizes.get("dead", 0)))
+    try:
+        return Taken(int(sizes["bytes"]), int(sizes.get("dead", 0)))
+    except (KeyError, ValueError) as error:
+        raise StateError(DAMAGED) from error
 
 
 def grow(connection: sqlite3.Connection, size: int, of: Literal["bytes", "dead"] = "bytes") -> None:

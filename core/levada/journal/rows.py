@@ -31,10 +31,11 @@ LENGTH = _length("id", "type", "subject", "kind")
 LETTER_LENGTH = _length("partition", "event", "reason", "uri", "event_type", "subject", "kind")
 """The same of the row of a dead letter."""
 
-_DAMAGED = (
+DAMAGED = (
     "what the journal remembers is damaged; restore a copy of the state folder,"
     " or see what `levada repair` can do"
 )
+"""What to say where a value is none that was ever written."""
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -84,7 +85,7 @@ def stored(text: str | None) -> Any:
     try:
         return json.loads(text) if text else None
     except ValueError as error:
-        raise StateError(_DAMAGED) from error
+        raise StateError(DAMAGED) from error
 
 
 def moment(text: str | None) -> datetime | None:
@@ -96,7 +97,7 @@ def moment(text: str | None) -> datetime | None:
     try:
         return datetime.fromisoformat(text) if text else None
     except ValueError as error:
-        raise StateError(_DAMAGED) from error
+        raise StateError(DAMAGED) from error
 
 
 def checksum(  # noqa: PLR0917  # the columns, in their order
